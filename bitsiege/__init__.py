@@ -1,0 +1,1 @@
+"""The front door: command line, run configuration, pipeline and report."""

@@ -1,0 +1,287 @@
+"""`DataflowGraph`: a network after lowering, as integer layers joined by named streams.
+
+No floats and no framework: a node is a frozen description that every target computes in the same way. Node
+kinds carry FINN's names. A stream holds ``(..., channels)`` integers of one `DataType`; images enter as
+UINT8 in NHWC order, and a dense layer sees the flattened NHWC image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from export.datatypes import BIPOLAR, UINT8, DataType, smallest_int
+from export.errors import GraphFileError
+
+IntArray = npt.NDArray[np.int64]
+WeightArray = npt.NDArray[np.int8]
+
+INPUT_TENSOR = "images"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a node's output stands in the QONNX file that it was lowered from.
+
+    Attributes:
+        tensor: Name of the ONNX tensor.
+        exponent: The integer is the tensor's value times ``2**exponent``.
+    """
+
+    tensor: str
+    exponent: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Thresholds:
+    """Ascending integer thresholds per channel: FINN's MultiThreshold.
+
+    The output is ``bias + stride * count`` where count is the number of thresholds that are <= the input; for
+    BIPOLAR bias is -1 and stride 2, for any other type bias is ``out_bias`` and stride 1. A single ±1
+    threshold T therefore means: +1 where ``x >= T``.
+
+    Attributes:
+        steps: int64 ``(channels, levels - 1)``, or one row for all channels.
+        out_type: Type of the output.
+        out_bias: Output below the first threshold; ignored for BIPOLAR.
+    """
+
+    steps: IntArray
+    out_type: DataType = BIPOLAR
+    out_bias: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps.ndim != 2 or self.steps.dtype != np.int64 or self.steps.size == 0:
+            raise GraphFileError("thresholds must be int64 of shape (channels, levels - 1)")
+        if self.out_type.is_bipolar and self.steps.shape[1] != 1:
+            raise GraphFileError("a BIPOLAR output takes exactly one threshold per channel")
+        if np.any(np.diff(self.steps, axis=1) < 0):
+            raise GraphFileError("thresholds of one channel must ascend")
+        if not self.out_type.is_bipolar and not (
+            self.out_type.minimum <= self.out_bias
+            and self.out_bias + self.steps.shape[1] <= self.out_type.maximum
+        ):
+            raise GraphFileError(f"thresholds count past the range of {self.out_type}")
+
+    def apply(self, values: IntArray) -> IntArray:
+        """Threshold int64 ``(..., channels)``; returns int64 of the same shape."""
+        count = np.zeros_like(values)
+        for level in self.steps.T:
+            count += values >= level
+        return 2 * count - 1 if self.out_type.is_bipolar else self.out_bias + count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Thresholding:
+    """Thresholds on their own, elementwise; at the input they binarise or requantise the image.
+
+    Attributes:
+        name: Unique name of the node.
+        input: Name of the stream read: another node's name, or `INPUT_TENSOR`.
+        in_type: Type of that stream.
+        thresholds: One row, or one per channel.
+        source: Where the output stands in the ONNX file.
+    """
+
+    op_type: ClassVar[str] = "Thresholding"
+    name: str
+    input: str
+    in_type: DataType
+    thresholds: Thresholds
+    source: Source | None = None
+
+    @property
+    def out_type(self) -> DataType:
+        """Type of the output stream."""
+        return self.thresholds.out_type
+
+    def out_shape(self, in_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of the output of one frame."""
+        channels = self.thresholds.steps.shape[0]
+        if channels not in (1, in_shape[-1]):
+            raise GraphFileError(f"{self.name}: {channels} threshold rows for {in_shape[-1]} channels")
+        return in_shape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Flatten:
+    """Joins all dimensions of a frame into one, in NHWC order. Costs nothing in a stream."""
+
+    op_type: ClassVar[str] = "Flatten"
+    name: str
+    input: str
+    in_type: DataType
+    source: Source | None = None
+
+    @property
+    def out_type(self) -> DataType:
+        """Type of the output stream."""
+        return self.in_type
+
+    def out_shape(self, in_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of the output of one frame."""
+        return (int(np.prod(in_shape)),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Mvau:
+    """Matrix-vector-activation unit: ``threshold(weights @ x)``, or ``scale * (weights @ x) + bias``.
+
+    It acts on the innermost dimension, so a convolution is a sliding-window generator followed by an Mvau.
+
+    Attributes:
+        name: Unique name of the node.
+        input: Name of the stream read.
+        in_type: Type of that stream: BIPOLAR, UINT<n> or INT<n>.
+        weights: int8 ``(MH, MW)``: one row an output channel.
+        weight_type: BIPOLAR, or INT<n>.
+        thresholds: Activation; None leaves the accumulator.
+        scale: Fixed-point factor per channel, int64 ``(MH,)``, or None for 1; only without thresholds.
+        bias: Fixed-point offset per channel, int64 ``(MH,)``, or None for 0; only without thresholds.
+        source: Where the output stands in the ONNX file.
+    """
+
+    op_type: ClassVar[str] = "Mvau"
+    name: str
+    input: str
+    in_type: DataType
+    weights: WeightArray
+    weight_type: DataType = BIPOLAR
+    thresholds: Thresholds | None = None
+    scale: IntArray | None = None
+    bias: IntArray | None = None
+    source: Source | None = None
+
+    def __post_init__(self) -> None:
+        if self.weights.ndim != 2 or self.weights.dtype != np.int8 or self.weights.size == 0:
+            raise GraphFileError(f"{self.name}: weights must be int8 of shape (MH, MW)")
+        low, high = self.weight_type.minimum, self.weight_type.maximum
+        if self.weights.min() < low or self.weights.max() > high:
+            raise GraphFileError(f"{self.name}: weights leave the range of {self.weight_type}")
+        if self.weight_type.is_bipolar and np.any(self.weights == 0):
+            raise GraphFileError(f"{self.name}: a BIPOLAR weight is 0")
+        if self.thresholds is not None and self.thresholds.steps.shape[0] not in (1, self.mh):
+            rows = self.thresholds.steps.shape[0]
+            raise GraphFileError(f"{self.name}: {rows} threshold rows for {self.mh} neurons")
+        if self.thresholds is not None and (self.scale is not None or self.bias is not None):
+            raise GraphFileError(f"{self.name}: scale and bias go with an output without thresholds")
+        for label, values in (("scale", self.scale), ("bias", self.bias)):
+            if values is not None and (values.shape != (self.mh,) or values.dtype != np.int64):
+                raise GraphFileError(f"{self.name}: {label} must be int64 of shape ({self.mh},)")
+        if max(map(abs, self.accumulator_range)) >= 1 << 53 or self.out_type.width_bits > 62:
+            raise GraphFileError(f"{self.name}: accumulators need more than 53 bits, or outputs more than 62")
+
+    @property
+    def mw(self) -> int:
+        """Matrix width: inputs per neuron."""
+        return int(self.weights.shape[1])
+
+    @property
+    def mh(self) -> int:
+        """Matrix height: neurons."""
+        return int(self.weights.shape[0])
+
+    @property
+    def accumulator_range(self) -> tuple[int, int]:
+        """Least and greatest value of ``weights @ x`` over all inputs of `in_type` and these weights."""
+        low, high = self.in_type.minimum, self.in_type.maximum
+        weights = self.weights.astype(np.int64)
+        largest = np.maximum(weights * low, weights * high).sum(axis=1).max()
+        smallest = np.minimum(weights * low, weights * high).sum(axis=1).min()
+        return int(smallest), int(largest)
+
+    @property
+    def out_type(self) -> DataType:
+        """Type of the output stream: the thresholds', else the narrowest signed integer that holds it."""
+        if self.thresholds is not None:
+            return self.thresholds.out_type
+        low, high = self.accumulator_range
+        scale = [1] if self.scale is None else [int(s) for s in self.scale]
+        bias = [0] if self.bias is None else [int(b) for b in self.bias]
+        ends = [s * end for s in (min(scale), max(scale)) for end in (low, high)]
+        return smallest_int(min(-1, min(ends) + min(bias)), max(ends) + max(bias))
+
+    def out_shape(self, in_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of the output of one frame."""
+        if in_shape[-1] != self.mw:
+            raise GraphFileError(f"{self.name}: MW {self.mw}, but its input has {in_shape[-1]} channels")
+        return (*in_shape[:-1], self.mh)
+
+
+Node = Thresholding | Flatten | Mvau
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DataflowGraph:
+    """A whole network: nodes in the order in which data flows.
+
+    The last node's output are the integer logits, ``(classes,)`` for a frame; the label is the index of the
+    largest logit, the lowest one on a tie.
+
+    Attributes:
+        input_shape: ``(height, width, channels)`` of a uint8 image.
+        nodes: Every node reads the images or a node before it.
+    """
+
+    input_shape: tuple[int, int, int]
+    nodes: tuple[Node, ...]
+    shapes: dict[str, tuple[int, ...]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.input_shape) != 3 or min(self.input_shape) < 1:
+            raise GraphFileError("the input shape must be (height, width, channels)")
+        if not self.nodes:
+            raise GraphFileError("the graph has no nodes")
+        shapes: dict[str, tuple[int, ...]] = {INPUT_TENSOR: self.input_shape}
+        types: dict[str, DataType] = {INPUT_TENSOR: UINT8}
+        for node in self.nodes:
+            if node.name in shapes:
+                raise GraphFileError(f"two nodes are named {node.name!r}", node=node.name)
+            if node.input not in shapes:
+                raise GraphFileError(f"{node.name} reads {node.input!r}, which no node before it writes")
+            if types[node.input] != node.in_type:
+                raise GraphFileError(
+                    f"{node.name} expects {node.in_type}, {node.input} is {types[node.input]}"
+                )
+            shapes[node.name] = node.out_shape(shapes[node.input])
+            types[node.name] = node.out_type
+        if len(shapes[self.nodes[-1].name]) != 1:
+            raise GraphFileError("the last node must return one vector of logits")
+        object.__setattr__(self, "shapes", shapes)
+
+    @property
+    def classes(self) -> int:
+        """Number of logits."""
+        return self.shapes[self.nodes[-1].name][0]
+
+    @property
+    def mvaus(self) -> Iterator[Mvau]:
+        """The matrix-vector-activation units, in order."""
+        return (node for node in self.nodes if isinstance(node, Mvau))
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one frame."""
+        return sum(self._node_macs(node) for node in self.nodes)
+
+    def _node_macs(self, node: Node) -> int:
+        if not isinstance(node, Mvau):
+            return 0
+        return node.mw * node.mh * int(np.prod(self.shapes[node.input][:-1], dtype=np.int64))
+
+    def summary(self) -> str:
+        """Return a table of the nodes: name, operator, shapes, types, multiply-accumulates."""
+        rows = [f"{'node':<16} {'operator':<14} {'input':<18} {'output':<18} {'MACs':>12}"]
+        for node in self.nodes:
+            shape_in = "x".join(map(str, self.shapes[node.input]))
+            shape_out = "x".join(map(str, self.shapes[node.name]))
+            macs = self._node_macs(node)
+            rows.append(
+                f"{node.name:<16} {node.op_type:<14} {shape_in + ' ' + node.in_type.name:<18} "
+                f"{shape_out + ' ' + node.out_type.name:<18} {macs:>12,}"
+            )
+        return "\n".join(rows)

@@ -1,0 +1,1 @@
+"""Everything that computes a dataflow graph: reference, emulator, RTL, boards."""
