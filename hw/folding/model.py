@@ -1,0 +1,115 @@
+"""Folding: how many processing elements and lanes each layer gets, and so how many cycles a frame costs.
+
+A matrix-vector-activation unit with PE processing elements of SIMD lanes needs SF = MW / SIMD cycles for one
+group of PE neurons, and NF = MH / PE groups: SF * NF cycles for each vector. The slowest layer sets the rate
+of the whole pipeline.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from export.errors import InputError
+from export.graph import DataflowGraph, Mvau
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFolding:
+    """The parallelism of one layer.
+
+    Attributes:
+        pe: Neurons computed at once; a divisor of MH.
+        simd: Inputs of a neuron taken at once; a divisor of MW.
+    """
+
+    pe: int
+    simd: int
+
+
+@dataclass(frozen=True, slots=True)
+class Folding:
+    """The parallelism of every layer, by the name of its Mvau node.
+
+    Attributes:
+        layers: One entry for each Mvau of the graph.
+    """
+
+    layers: Mapping[str, LayerFolding]
+
+    def __getitem__(self, name: str) -> LayerFolding:
+        return self.layers[name]
+
+    def synapse_fold(self, node: Mvau) -> int:
+        """SF = MW / SIMD: input beats of one vector."""
+        return node.mw // self.layers[node.name].simd
+
+    def neuron_fold(self, node: Mvau) -> int:
+        """NF = MH / PE: output beats of one vector."""
+        return node.mh // self.layers[node.name].pe
+
+    def cycles(self, node: Mvau, vectors: int = 1) -> int:
+        """Cycles that a layer is busy with one frame: SF * NF, times the vectors that a frame has there.
+
+        Args:
+            node: The layer.
+            vectors: Vectors in a frame: 1 in a dense layer, output positions in a convolution.
+        """
+        return self.synapse_fold(node) * self.neuron_fold(node) * vectors
+
+    def layer_cycles(self, graph: DataflowGraph) -> dict[str, int]:
+        """Busy cycles of every layer for one frame, by node name."""
+        return {node.name: self.cycles(node, vectors_per_frame(graph, node)) for node in graph.mvaus}
+
+    def ii_cycles(self, graph: DataflowGraph) -> int:
+        """Cycles from one frame to the next in steady state: the slowest layer's."""
+        return max(self.layer_cycles(graph).values())
+
+    @property
+    def lanes(self) -> int:
+        """The sum of PE * SIMD: multiply-accumulates a cycle, and a measure of the hardware."""
+        return sum(layer.pe * layer.simd for layer in self.layers.values())
+
+    def validate(self, graph: DataflowGraph) -> None:
+        """Check that every Mvau has an entry, and that PE divides MH and SIMD divides MW.
+
+        Raises:
+            InputError: Naming the layer, and the values that it could have.
+        """
+        names = [node.name for node in graph.mvaus]
+        if unknown := sorted(set(self.layers) - set(names)):
+            raise InputError(
+                f"the folding names {unknown[0]!r}, which is no Mvau of the graph",
+                hint=f"layers: {', '.join(names)}",
+                node=unknown[0],
+            )
+        for node in graph.mvaus:
+            if node.name not in self.layers:
+                raise InputError(f"the folding has no entry for {node.name}", node=node.name)
+            layer = self.layers[node.name]
+            _check_divides(node.name, "PE", layer.pe, "MH", node.mh)
+            _check_divides(node.name, "SIMD", layer.simd, "MW", node.mw)
+
+
+def vectors_per_frame(graph: DataflowGraph, node: Mvau) -> int:
+    """Vectors that a layer takes for one frame: 1 in a dense layer, output positions in a convolution."""
+    return int(np.prod(graph.shapes[node.input][:-1], dtype=np.int64))
+
+
+def divisors(number: int) -> list[int]:
+    """Return the divisors of a positive integer, ascending."""
+    small = [d for d in range(1, math.isqrt(number) + 1) if number % d == 0]
+    return small + [number // d for d in reversed(small) if d * d != number]
+
+
+def _check_divides(name: str, label: str, value: object, of_label: str, of: int) -> None:
+    legal = isinstance(value, int) and not isinstance(value, bool) and value > 0 and of % value == 0
+    if not legal:
+        raise InputError(
+            f"{name}: {label} {value} does not divide {of_label} {of}",
+            hint=f"legal: {', '.join(map(str, divisors(of)))}",
+            node=name,
+        )

@@ -1,0 +1,171 @@
+import itertools
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from export.datatypes import BIPOLAR, UINT8
+from export.errors import InputError
+from export.graph import DataflowGraph, Flatten, Mvau, Thresholding, Thresholds
+from hw.folding import (
+    Folding,
+    LayerFolding,
+    divisors,
+    read_finn_folding,
+    solve_folding,
+    write_finn_folding,
+)
+
+
+def dense(*sizes: int) -> DataflowGraph:
+    """A binarised-input MLP of these sizes, all weights +1."""
+    nodes = [
+        Thresholding(
+            name="thresholding_0",
+            input="images",
+            in_type=UINT8,
+            thresholds=Thresholds(steps=np.full((1, 1), 128)),
+        ),
+        Flatten(name="flatten_0", input="thresholding_0", in_type=BIPOLAR),
+    ]
+    for index, (mw, mh) in enumerate(itertools.pairwise(sizes)):
+        last = index == len(sizes) - 2
+        nodes.append(
+            Mvau(
+                name=f"mvau_{index}",
+                input=nodes[-1].name,
+                in_type=BIPOLAR,
+                weights=np.ones((mh, mw), np.int8),
+                thresholds=None if last else Thresholds(steps=np.zeros((mh, 1), np.int64)),
+            )
+        )
+    return DataflowGraph(input_shape=(sizes[0], 1, 1), nodes=tuple(nodes))
+
+
+TFC = dense(784, 64, 64, 64, 10)
+TFC_FOLDING = Folding(
+    {f"mvau_{i}": LayerFolding(pe, simd) for i, (pe, simd) in enumerate([(16, 49), (8, 8), (8, 8), (10, 8)])}
+)
+
+
+def test_cycles_of_tfc():
+    TFC_FOLDING.validate(TFC)
+    assert TFC_FOLDING.layer_cycles(TFC) == {"mvau_0": 64, "mvau_1": 64, "mvau_2": 64, "mvau_3": 8}
+    assert TFC_FOLDING.ii_cycles(TFC) == 64
+    assert TFC_FOLDING.lanes == 784 + 64 + 64 + 80
+
+
+def test_solver_finds_tfc_at_an_ii_of_64():
+    folding = solve_folding(TFC, fps=1_562_500, clock_mhz=100)
+    assert folding.ii_cycles(TFC) <= 64
+    assert folding.lanes == 784 + 64 + 64 + 10
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 12), min_size=2, max_size=4),
+    budget=st.integers(1, 200),
+)
+def test_solver_is_least_and_fast_enough(sizes, budget):
+    graph = dense(*sizes)
+    folding = solve_folding(graph, fps=1e6, clock_mhz=budget)
+    folding.validate(graph)
+    assert folding.ii_cycles(graph) <= budget
+    for node in graph.mvaus:
+        least = min(
+            pe * simd
+            for pe in range(1, node.mh + 1)
+            for simd in range(1, node.mw + 1)
+            if node.mh % pe == 0 and node.mw % simd == 0 and (node.mh // pe) * (node.mw // simd) <= budget
+        )
+        layer = folding[node.name]
+        assert layer.pe * layer.simd == least
+
+
+def test_solver_names_the_fastest_rate():
+    with pytest.raises(InputError, match="the fastest possible is 100,000,000 frames/s"):
+        solve_folding(TFC, fps=100_000_001, clock_mhz=100)
+    assert solve_folding(TFC, fps=100_000_000, clock_mhz=100).ii_cycles(TFC) == 1
+
+
+def test_solver_takes_decimal_rates_as_written():
+    assert solve_folding(dense(100, 1), fps=1000, clock_mhz=0.1).lanes == 1
+
+
+@pytest.mark.parametrize(("fps", "clock"), [(0, 100), (-1, 100), (float("nan"), 100), (1, float("inf"))])
+def test_solver_refuses_senseless_rates(fps, clock):
+    with pytest.raises(InputError, match="must be a number above 0"):
+        solve_folding(TFC, fps=fps, clock_mhz=clock)
+
+
+def test_validate_names_layer_and_divisors():
+    layers = dict(TFC_FOLDING.layers) | {"mvau_3": LayerFolding(3, 8)}
+    with pytest.raises(InputError, match="mvau_3: PE 3 does not divide MH 10\nlegal: 1, 2, 5, 10"):
+        Folding(layers).validate(TFC)
+    with pytest.raises(InputError, match="no entry for mvau_3"):
+        Folding({k: v for k, v in layers.items() if k != "mvau_3"}).validate(TFC)
+    with pytest.raises(InputError, match="'mvau_9', which is no Mvau"):
+        Folding(layers | {"mvau_9": LayerFolding(1, 1)}).validate(TFC)
+
+
+def test_divisors():
+    assert divisors(1) == [1]
+    assert divisors(36) == [1, 2, 3, 4, 6, 9, 12, 18, 36]
+
+
+def test_finn_round_trip(tmp_path):
+    path = tmp_path / "folding.json"
+    write_finn_folding(TFC_FOLDING, TFC, path)
+    assert json.loads(path.read_text()) == {
+        "Defaults": {},
+        "MVAU_hls_0": {"PE": 16, "SIMD": 49},
+        "MVAU_hls_1": {"PE": 8, "SIMD": 8},
+        "MVAU_hls_2": {"PE": 8, "SIMD": 8},
+        "MVAU_hls_3": {"PE": 10, "SIMD": 8},
+    }
+    assert read_finn_folding(path, TFC) == TFC_FOLDING
+
+
+def test_finn_names_and_other_operators(tmp_path):
+    path = tmp_path / "folding.json"
+    for names in (
+        ["MatrixVectorActivation_3", "MatrixVectorActivation_2", "MatrixVectorActivation_10"],
+        ["MVAU_rtl_1", "MVAU_hls_0", "MVAU_2"],
+    ):
+        entries = {name: {"PE": i + 1, "SIMD": 1, "ram_style": "auto"} for i, name in enumerate(names)}
+        path.write_text(json.dumps({"Defaults": {}, "Thresholding_hls_0": {"PE": 7}, **entries}))
+        folding = read_finn_folding(path, dense(6, 6, 6, 6))
+        expected = [2, 1, 3] if names[0].startswith("Matrix") else [1, 2, 3]
+        assert [layer.pe for layer in folding.layers.values()] == expected
+
+
+def test_finn_defaults(tmp_path):
+    path = tmp_path / "folding.json"
+    path.write_text('{"Defaults": {"PE": [2, ["MVAU_hls"]], "SIMD": [3, ["all"]]}, "MVAU_hls_0": {}}')
+    assert read_finn_folding(path, dense(6, 4)) == Folding({"mvau_0": LayerFolding(2, 3)})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not a folding JSON"),
+        ("[]", "must be an object"),
+        ("[" * 100_000, "not a folding JSON"),
+        ('{"MVAU_hls_0": 3}', "MVAU_hls_0 must be an object"),
+        ('{"MVAU_hls_0": {"PE": 1}}', "SIMD of MVAU_hls_0 is missing"),
+        ('{"MVAU_hls_0": {"PE": true, "SIMD": 1}}', "PE of MVAU_hls_0 is True"),
+        ('{"MVAU_hls_0": {"PE": 0, "SIMD": 1}}', "PE 0 does not divide"),
+        ('{"MVAU_hls_0": {"PE": 3, "SIMD": 1}}', "PE 3 does not divide MH 4"),
+        ('{"MVAU_hls_0": {"PE": 1, "SIMD": 1}, "MVAU_hls_0": {}}', "twice"),
+        ("{}", "folds 0 MVAUs, the network has 1"),
+    ],
+)
+def test_finn_refusals(tmp_path, text, message):
+    path = tmp_path / "folding.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_finn_folding(path, dense(6, 4))
+    with pytest.raises(InputError, match="can't read"):
+        read_finn_folding(tmp_path / "none.json", dense(6, 4))
