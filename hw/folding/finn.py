@@ -104,9 +104,9 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _layer_entries(entries: Mapping[str, object]) -> list[str]:
     """Names of the MVAU entries in the order of the layers.
 
-    FINN numbers nodes of one operator along the graph, so the number decides even in a file whose keys
-    were sorted; numbers of different operators (``MVAU_hls_0``, ``MVAU_rtl_0``) say nothing of each other, and
-    then the order in the file does.
+    FINN numbers nodes of one operator along the graph, so the number decides even in a file whose keys were
+    sorted. Numbers of different operators (``MVAU_hls_0``, ``MVAU_rtl_0``) say nothing of each other; there
+    the order in the file decides.
     """
     matches = [match for name in entries if (match := _MVAU.fullmatch(name))]
     if len({match[1] for match in matches}) == 1:

@@ -1,0 +1,71 @@
+"""Opening a target of a build by its name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+from export.errors import InputError
+from hw.build import Build
+from hw.reference import ReferenceTarget
+from hw.target import Target
+
+
+def _open_reference(build: Build, **options: Any) -> Target:
+    return ReferenceTarget(build.graph, **options)
+
+
+def _open_emulator(build: Build, **options: Any) -> Target:
+    from hw.emulator import EmulatorTarget
+
+    return EmulatorTarget(build.graph, **options)
+
+
+def _open_rtl(build: Build, **options: Any) -> Target:
+    from hw.rtl_target import RtlTarget
+
+    return RtlTarget(build.graph, build.folding, **options)
+
+
+def _open_qonnx(build: Build, **options: Any) -> Target:
+    if build.model_path is None:
+        raise InputError(
+            f"the build {build.path} has no model.onnx, which the target qonnx executes",
+            hint="compile the QONNX file again, so that it is kept in the build",
+        )
+    # The qonnx package takes seconds to import; only its own target needs it.
+    from hw.qonnx_target import QonnxTarget
+
+    return QonnxTarget(build.model_path, build.graph, **options)
+
+
+_OPENERS: dict[str, Callable[..., Target]] = {
+    "reference": _open_reference,
+    "emulator": _open_emulator,
+    "rtl": _open_rtl,
+    "qonnx": _open_qonnx,
+}
+
+HARDWARE_TARGETS = tuple(_OPENERS)
+
+
+def open_target(name: str, build: Build, **options: Any) -> Target:
+    """Open a target of a build.
+
+    Args:
+        name: One of `HARDWARE_TARGETS`.
+        build: From `hw.build.load_build`.
+        options: Keyword arguments of the target's class, such as ``cache_dir`` or ``workers`` of ``rtl``.
+
+    Raises:
+        InputError: No such target, or the build lacks what it needs.
+        ToolError: A compiler or simulator is missing.
+    """
+    if name not in _OPENERS:
+        nearest = difflib.get_close_matches(name, HARDWARE_TARGETS, n=1)
+        guess = f"did you mean {nearest[0]}? " if nearest else ""
+        raise InputError(
+            f"there is no target {name!r}", hint=f"{guess}targets: {', '.join(HARDWARE_TARGETS)}", target=name
+        )
+    return _OPENERS[name](build, **options)
