@@ -1,0 +1,157 @@
+"""One look at the model: logits, loss, success and gradient on images of the 8-bit grid."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from export.errors import InputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Problem:
+    """What the attacker maximises.
+
+    Attributes:
+        truth: True classes, int64 ``(N,)``.
+        aim: Classes to reach, int64 ``(N,)``; None when any wrong one will do.
+        temperature: Divides the logits.
+    """
+
+    truth: Tensor
+    aim: Tensor | None = None
+    temperature: float = 1.0
+
+    def loss(self, logits: Tensor) -> Tensor:
+        """Return the cross-entropy against the truth, negative against the aim; float64 ``(N,)``."""
+        scaled = logits.double() / self.temperature
+        pivot = self.truth if self.aim is None else self.aim
+        loss = scaled.logsumexp(1) - scaled.gather(1, pivot[:, None])[:, 0]
+        return loss if self.aim is None else -loss
+
+    def ascent(self, logits: Tensor) -> Tensor:
+        """Return the direction of the loss's gradient at the logits ``(N, K)``.
+
+        The gradient of the cross-entropy is ``softmax - onehot``. Divided by the probability of all classes
+        but the pivot, it becomes the softmax over the others, and -1 at the pivot. That positive factor
+        changes no direction, and where a confident network's gradient would underflow to 0 this one does not.
+        """
+        pivot = (self.truth if self.aim is None else self.aim)[:, None]
+        scaled = logits.double() / self.temperature
+        others = scaled.scatter(1, pivot, -torch.inf).softmax(1)
+        ascent = others.scatter(1, pivot, -1.0)
+        return (ascent if self.aim is None else -ascent).to(logits.dtype)
+
+    def success(self, logits: Tensor) -> Tensor:
+        """Return whether the predicted class (lowest index on a tie) fools the model, bool ``(N,)``."""
+        predicted = logits.argmax(1)
+        return predicted != self.truth if self.aim is None else predicted == self.aim
+
+    def judge(self, position: Tensor, logits: Tensor) -> Evaluation:
+        """Return how well the images at ``position`` do, given their logits."""
+        return Evaluation(
+            position=position, logits=logits, loss=self.loss(logits), success=self.success(logits)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Evaluation:
+    """The model on N images.
+
+    Attributes:
+        position: Pixels as whole numbers from 0 to 255, float32 ``(N, C, H, W)``.
+        logits: ``(N, K)``.
+        loss: The attacker's objective, float64 ``(N,)``.
+        success: bool ``(N,)``.
+    """
+
+    position: Tensor
+    logits: Tensor
+    loss: Tensor
+    success: Tensor
+
+    def __getitem__(self, rows: slice) -> Evaluation:
+        """Return some of the images."""
+        return Evaluation(
+            position=self.position[rows],
+            logits=self.logits[rows],
+            loss=self.loss[rows],
+            success=self.success[rows],
+        )
+
+    def better_of(self, other: Evaluation) -> Evaluation:
+        """Return the better images of both: those that succeed, then the higher loss; ``other`` on a tie."""
+        gains = torch.where(self.success == other.success, self.loss > other.loss, self.success)
+        return Evaluation(
+            position=torch.where(gains[:, None, None, None], self.position, other.position),
+            logits=torch.where(gains[:, None], self.logits, other.logits),
+            loss=torch.where(gains, self.loss, other.loss),
+            success=torch.where(gains, self.success, other.success),
+        )
+
+
+def join(parts: Sequence[Evaluation]) -> Evaluation:
+    """Put evaluations of batches together."""
+    return Evaluation(
+        position=torch.cat([part.position for part in parts]),
+        logits=torch.cat([part.logits for part in parts]),
+        loss=torch.cat([part.loss for part in parts]),
+        success=torch.cat([part.success for part in parts]),
+    )
+
+
+def predict(model: nn.Module, position: Tensor) -> Tensor:
+    """Return the logits ``(N, K)`` at whole-number pixels ``(N, C, H, W)``.
+
+    Raises:
+        InputError: Logits of a wrong type or shape, or not finite.
+    """
+    # A tensor made in a caller's inference mode could never enter a gradient later.
+    with torch.inference_mode(False), torch.no_grad():
+        return _check_logits(model(position / 255), len(position))
+
+
+def differentiate(model: nn.Module, problem: Problem, position: Tensor) -> tuple[Evaluation, Tensor]:
+    """Return the evaluation at ``position``, and the gradient of the loss with respect to the pixels.
+
+    The gradient is known up to a positive factor for each image. Nothing is written to the gradients of the
+    model's parameters.
+
+    Raises:
+        InputError: As for `predict`, or no finite gradient reaches the pixels.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        pixels = (position / 255).requires_grad_()
+        logits = _check_logits(model(pixels), len(position))
+        if not logits.requires_grad:
+            raise InputError("the model's logits have no gradient", hint="attack a differentiable module")
+        ascent = problem.ascent(logits.detach())
+        (gradient,) = torch.autograd.grad(logits, pixels, ascent, allow_unused=True)
+    if gradient is None or not bool(gradient.isfinite().all()):
+        raise InputError("the model's gradient with respect to the image is missing or not finite")
+    return problem.judge(position, logits.detach()), gradient
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Generator[None]:
+    """Put every part of the model into evaluation mode, and back into its own afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _check_logits(logits: object, count: int) -> Tensor:
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != count:
+        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise InputError(f"the model must return logits ({count}, classes), not {found}")
+    if not bool(logits.isfinite().all()):
+        raise InputError("the model's logits are not finite", hint="look at its weights and statistics")
+    return logits
