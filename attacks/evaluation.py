@@ -140,7 +140,8 @@ def differentiate(model: nn.Module, problem: Problem, position: Tensor) -> tuple
 def evaluating(model: nn.Module) -> Generator[None]:
     """Put every part of the model into evaluation mode, and back into its own afterwards."""
     modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    if any(mode for _, mode in modes):
+        model.eval()
     try:
         yield
     finally:

@@ -11,14 +11,6 @@ from export.datatypes import BIPOLAR, UINT8
 from export.graph import INPUT_TENSOR, DataflowGraph, Flatten, Mvau, Thresholding, Thresholds
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 class _Sign(torch.autograd.Function):
     @staticmethod
     def forward(ctx, values: Tensor) -> Tensor:
