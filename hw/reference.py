@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from export.graph import INPUT_TENSOR, DataflowGraph, Flatten, IntArray, Mvau, Node, Thresholding
@@ -36,7 +38,7 @@ def compute_node(node: Node, values: IntArray) -> IntArray:
         case Thresholding():
             return node.thresholds.apply(values)
         case Flatten():
-            return values.reshape(len(values), -1)
+            return values.reshape(len(values), math.prod(values.shape[1:]))
         case Mvau():
             # Integers below 2**53 (the graph refuses more) add up exactly in float64, in any order; NumPy's
             # own integer product is a hundred times slower.

@@ -51,7 +51,12 @@ class BinaryActivation(QuantIdentity):
     The straight-through gradient is 1 where -1 <= x <= 1 and 0 elsewhere (the derivative of the hard tanh),
     in training and in eval mode alike. At the input every pixel lies in that interval, so an attack's
     gradient reaches all of them.
+
+    Attributes:
+        emits_activation: Marks the module for tools that trace activations without knowing this class.
     """
+
+    emits_activation = True
 
     def __init__(self) -> None:
         super().__init__(act_quant=_UnitActQuant, return_quant_tensor=False)

@@ -1,0 +1,141 @@
+"""The trained torch module as a target: its float logits as the integers that they are."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from attacks.evaluation import evaluating
+from export.errors import CheckFailedError, InputError
+from export.graph import DataflowGraph, Flatten, IntArray
+from hw.target import ImageArray, Inference, TargetKind, check_images
+
+
+class TorchTarget:
+    """Runs a module on uint8 images.
+
+    The module takes float32 ``(N, C, H, W)`` in [0, 1]. Its attribute ``logit_exponent`` says that the
+    integer logits are the float ones times ``2**logit_exponent``. Modules in it with a true attribute
+    ``emits_activation`` are the sign functions: the i-th that is called computes the i-th node with
+    thresholds of the graph, and their outputs, ±1, are what `trace` shows. They come as ``(N, C, H, W)``,
+    or as ``(N, H, W, C)`` from a module whose attribute ``channels_last`` is true.
+
+    Args:
+        module: The module; it runs in evaluation mode and gets its own mode back.
+        graph: What lowering made of it: shapes and names.
+        batch_size: Images in one call, to bound memory.
+
+    Raises:
+        InputError: The module doesn't say its ``logit_exponent``.
+    """
+
+    name = "torch"
+    kind = TargetKind.SIMULATION
+
+    def __init__(self, module: nn.Module, graph: DataflowGraph, *, batch_size: int = 512) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        exponent = getattr(module, "logit_exponent", None)
+        if not isinstance(exponent, int):
+            raise InputError(
+                f"{type(module).__name__} has no integer logit_exponent",
+                hint="the module must say which power of two makes its logits integers",
+            )
+        self.module = module
+        self.graph = graph
+        self.batch_size = batch_size
+        self._exponent = exponent
+
+    def infer(self, images: ImageArray) -> Inference:
+        """Compute the integer logits of uint8 images ``(N, H, W, C)``.
+
+        Raises:
+            CheckFailedError: A logit is not an integer times ``2**-logit_exponent``.
+        """
+        pixels = check_images(images, self.graph)
+        logits = [np.zeros((0, self.graph.classes), np.int64)]
+        with evaluating(self.module), torch.no_grad():
+            for begin in range(0, len(pixels), self.batch_size):
+                logits.append(self._run(pixels[begin : begin + self.batch_size]))
+        return Inference(logits=np.concatenate(logits))
+
+    def trace(self, images: ImageArray) -> dict[str, IntArray]:
+        """Return the outputs of all nodes with thresholds and of the last one, int64 ``(N, ...)``, by name.
+
+        Raises:
+            InputError: The module has another number of sign functions than the graph has thresholds.
+            CheckFailedError: An activation is not ±1, or its shape isn't the node's.
+        """
+        pixels = check_images(images, self.graph)
+        nodes = [n.name for n in self.graph.nodes if not isinstance(n, Flatten) and n.thresholds is not None]
+        parts: list[dict[str, IntArray]] = []
+        with evaluating(self.module), torch.no_grad(), self._recording() as outputs:
+            for begin in range(0, max(len(pixels), 1), self.batch_size):
+                outputs.clear()
+                logits = self._run(pixels[begin : begin + self.batch_size])
+                if len(outputs) != len(nodes):
+                    raise InputError(
+                        f"{type(self.module).__name__} called {len(outputs)} activations, "
+                        f"the graph has {len(nodes)} nodes with thresholds",
+                        hint="give each sign function of the module an attribute emits_activation = True",
+                    )
+                part = {name: self._stream(name, output) for name, output in zip(nodes, outputs, strict=True)}
+                parts.append(part | {self.graph.nodes[-1].name: logits})
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _run(self, images: ImageArray) -> IntArray:
+        pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().float() / 255
+        logits = self.module(pixels)
+        if not isinstance(logits, Tensor) or tuple(logits.shape) != (len(images), self.graph.classes):
+            found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise CheckFailedError(
+                f"the torch module returned {found}, the graph has {self.graph.classes} logits"
+            )
+        scaled = logits.double().numpy() * 2.0**self._exponent
+        # NaN and infinity are no integers either: they differ from their own rounding, or have no int64.
+        exact = np.isfinite(scaled) & (np.rint(scaled) == scaled) & (np.abs(scaled) < 2.0**53)
+        if not exact.all():
+            image, channel = (int(index) for index in np.argwhere(~exact)[0])
+            raise CheckFailedError(
+                f"logit {channel} of the torch module is {logits[image, channel].item()!r}, "
+                f"no integer times 2**-{self._exponent}",
+                hint="every float sum of the module must be exact",
+                target=self.name,
+                channel=channel,
+            )
+        return scaled.astype(np.int64)
+
+    @contextmanager
+    def _recording(self) -> Generator[list[Tensor]]:
+        """Collect the outputs of the module's sign functions in the order of their calls."""
+        outputs: list[Tensor] = []
+
+        def record(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            # A Brevitas QuantTensor carries its tensor in .value.
+            outputs.append(output if isinstance(output, Tensor) else output.value)
+
+        signs = [part for part in self.module.modules() if getattr(part, "emits_activation", False)]
+        handles = [part.register_forward_hook(record) for part in signs]
+        try:
+            yield outputs
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _stream(self, name: str, output: Tensor) -> IntArray:
+        """Return an activation in the graph's order (NHWC) as int64."""
+        height_first = output.ndim == 4 and not getattr(self.module, "channels_last", False)
+        values = (output.permute(0, 2, 3, 1) if height_first else output).double().numpy()
+        integers = values.astype(np.int64)
+        if values.shape[1:] != self.graph.shapes[name] or not np.array_equal(integers, values):
+            raise CheckFailedError(
+                f"the torch module's activation for {name} has shape {values.shape[1:]} "
+                f"where the graph has {self.graph.shapes[name]}, or values that are no integers",
+                node=name,
+            )
+        return integers
