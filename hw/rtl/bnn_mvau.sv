@@ -1,0 +1,278 @@
+/// Matrix-vector-activation unit: threshold(W x) or W x + offset, for a ±1 matrix W of MH rows and MW columns.
+///
+/// PE neurons work side by side, each on SIMD inputs a cycle. A frame enters once, in SF = MW / SIMD beats; it is
+/// kept in a buffer and replayed for the other NF - 1 groups of neurons, NF = MH / PE. Each group leaves as one
+/// beat of PE elements, the first neuron in the least significant bits.
+///
+/// Accumulators:
+///   IN_BIPOLAR = 1: the number of agreeing positions, 0 to MW, unsigned; the dot product is 2 * count - MW.
+///   IN_BIPOLAR = 0: the dot product, two's complement.
+/// Outputs:
+///   THRESHOLD_EN = 1: OUT_BIAS + number of the LEVELS thresholds that are <= the accumulator. With LEVELS = 1 and
+///     OUT_W = 1 that is the ±1 activation, bit 1 = +1.
+///   THRESHOLD_EN = 0: dot product + offset of the neuron, two's complement.
+///
+/// Memories, hexadecimal for $readmemh:
+///   WEIGHT_FILE: SF * NF words of PE * SIMD bits; word nf * SF + sf, bit pe * SIMD + i is the weight of neuron
+///     nf * PE + pe for input sf * SIMD + i, 1 = +1.
+///   PARAM_FILE: NF words; with thresholds PE * LEVELS fields of ACC_W bits, field pe * LEVELS + level, in the
+///     accumulator's domain; without, PE offsets of OUT_W bits (for IN_BIPOLAR they include -MW).
+///
+/// Latency: 4 cycles from the handshake of the last beat that a group needs to its output: accepted in cycle t, its
+///   m_axis_tvalid is high in cycle t + 4. From the first input beat to the first output: SF - 1 + 4.
+/// II: SF * NF cycles a frame, with no bubble between groups or frames. While m_axis_tvalid waits for
+///   m_axis_tready the whole unit stands still; s_axis_tready depends combinationally on m_axis_tready.
+`default_nettype none
+
+module bnn_mvau #(
+    /// Inputs of a neuron (matrix width) [elements].
+    parameter  int unsigned MW           = 8,
+    /// Neurons (matrix height) [elements].
+    parameter  int unsigned MH           = 4,
+    /// Inputs taken a cycle [elements]; divides MW.
+    parameter  int unsigned SIMD         = 4,
+    /// Neurons computed side by side [elements]; divides MH.
+    parameter  int unsigned PE           = 2,
+    /// Bits of one input [bits], 1 to 32; 1 when IN_BIPOLAR.
+    parameter  int unsigned IN_W         = 1,
+    /// 1: inputs are ±1, bit 1 = +1. 0: inputs are IN_W-bit integers.
+    parameter  bit          IN_BIPOLAR   = 1'b1,
+    /// 1: integer inputs are two's complement.
+    parameter  bit          IN_SIGNED    = 1'b0,
+    /// 1: thresholds follow the accumulator. 0: the dot product plus an offset leaves.
+    parameter  bit          THRESHOLD_EN = 1'b1,
+    /// Thresholds of a neuron, >= 1.
+    parameter  int unsigned LEVELS       = 1,
+    /// Output below the first threshold.
+    parameter  int          OUT_BIAS     = 0,
+    /// Bits of an accumulator and a threshold [bits]: holds every sum and the greatest sum + 1.
+    parameter  int unsigned ACC_W        = IN_BIPOLAR ? $clog2(MW + 2) : IN_W + $clog2(MW + 1) + 1,
+    /// Bits of one output [bits].
+    parameter  int unsigned OUT_W        = 1,
+    /// Weight memory file.
+    parameter               WEIGHT_FILE  = "weights.mem",
+    /// Threshold or offset memory file.
+    parameter               PARAM_FILE   = "params.mem",
+    /// Input beats of a frame; derived.
+    localparam int unsigned SF           = MW / SIMD,
+    /// Output beats of a frame; derived.
+    localparam int unsigned NF           = MH / PE
+) (
+    input  wire logic                 clk,
+    input  wire logic                 rst_n,
+    input  wire logic [SIMD*IN_W-1:0] s_axis_tdata,
+    input  wire logic                 s_axis_tvalid,
+    output wire logic                 s_axis_tready,
+    output wire logic [ PE*OUT_W-1:0] m_axis_tdata,
+    output wire logic                 m_axis_tvalid,
+    input  wire logic                 m_axis_tready
+);
+
+  localparam int unsigned X_W = SIMD * IN_W;
+  localparam int unsigned SUM_W = $clog2(SIMD + 1) + (IN_BIPOLAR ? 0 : IN_W);
+  localparam int unsigned SF_W = (SF > 1) ? $clog2(SF) : 1;
+  localparam int unsigned NF_W = (NF > 1) ? $clog2(NF) : 1;
+  localparam int unsigned DEPTH = SF * NF;
+  localparam int unsigned ADDR_W = (DEPTH > 1) ? $clog2(DEPTH) : 1;
+  localparam int unsigned PARAM_W = THRESHOLD_EN ? LEVELS * ACC_W : OUT_W;
+
+  if (SIMD < 1 || MW % SIMD != 0) begin : g_illegal_simd
+    $error("bnn_mvau: SIMD %0d must divide MW %0d", SIMD, MW);
+  end
+  if (PE < 1 || MH % PE != 0) begin : g_illegal_pe
+    $error("bnn_mvau: PE %0d must divide MH %0d", PE, MH);
+  end
+  if (IN_W < 1 || IN_W > 32) begin : g_illegal_in_w
+    $error("bnn_mvau: IN_W is %0d, it must be 1 to 32", IN_W);
+  end
+  if (IN_BIPOLAR && IN_W != 1) begin : g_illegal_bipolar
+    $error("bnn_mvau: IN_W is %0d, but bipolar inputs have one bit", IN_W);
+  end
+  if (THRESHOLD_EN && (LEVELS < 1 || (OUT_W < 31 && LEVELS >= (1 << OUT_W)))) begin : g_illegal_levels
+    $error("bnn_mvau: LEVELS is %0d, it must be 1 to 2**OUT_W - 1 with OUT_W %0d", LEVELS, OUT_W);
+  end
+
+  // Stage 0: walk through the weight memory; take a beat in the first group of neurons, replay it in the others.
+  logic [  SF_W-1:0] sf;
+  logic [  NF_W-1:0] nf;
+  logic [ADDR_W-1:0] addr;
+  logic advance, step, load, sf_last, nf_last;
+  logic [X_W-1:0] planes, x;
+
+  assign load          = (nf == '0);
+  assign s_axis_tready = advance && load;
+  assign step          = advance && (!load || s_axis_tvalid);
+  assign sf_last       = (sf == SF_W'(SF - 1));
+  assign nf_last       = (nf == NF_W'(NF - 1));
+
+  always_ff @(posedge clk) begin
+    if (!rst_n) begin
+      sf   <= '0;
+      nf   <= '0;
+      addr <= '0;
+    end else if (step) begin
+      sf   <= sf_last ? '0 : sf + 1'b1;
+      addr <= (sf_last && nf_last) ? '0 : addr + 1'b1;
+      if (sf_last) nf <= nf_last ? '0 : nf + 1'b1;
+    end
+  end
+
+  if (IN_W == 1) begin : g_bits
+    assign planes = s_axis_tdata;
+  end else begin : g_planes
+    for (genvar i = 0; i < SIMD; i++) begin : g_element
+      for (genvar b = 0; b < IN_W; b++) begin : g_bit
+        assign planes[b*SIMD+i] = s_axis_tdata[i*IN_W+b];
+      end
+    end
+  end
+
+  if (NF > 1) begin : g_replay
+    logic [X_W-1:0] frame[SF];
+
+    always_ff @(posedge clk) if (step && load) frame[sf] <= planes;
+    assign x = load ? planes : frame[sf];
+  end else begin : g_stream
+    assign x = planes;
+  end
+
+  // Stage 1: inputs and weights side by side.
+  logic [PE*SIMD-1:0] weights[DEPTH];
+  logic [PE*SIMD-1:0] weights_1;
+  logic [X_W-1:0] x_1;
+  logic [NF_W-1:0] nf_1;
+  logic valid_1, first_1, last_1;
+
+  initial $readmemh(WEIGHT_FILE, weights);
+
+  always_ff @(posedge clk) begin
+    if (step) begin
+      weights_1 <= weights[addr];
+      x_1       <= x;
+      nf_1      <= nf;
+      first_1   <= (sf == '0);
+      last_1    <= sf_last;
+    end
+    if (!rst_n) valid_1 <= 1'b0;
+    else if (advance) valid_1 <= step;
+  end
+
+  // Stage 2: popcounts registered. Stage 3: accumulated, and the group's thresholds or offsets fetched.
+  logic [PE*PARAM_W-1:0] params[NF];
+  logic [PE*PARAM_W-1:0] params_3;
+  logic [NF_W-1:0] nf_2;
+  logic valid_2, first_2, last_2, done_3;
+
+  initial $readmemh(PARAM_FILE, params);
+
+  always_ff @(posedge clk) begin
+    if (advance) begin
+      nf_2    <= nf_1;
+      first_2 <= first_1;
+      last_2  <= last_1;
+      if (valid_2 && last_2) params_3 <= params[nf_2];
+    end
+    if (!rst_n) begin
+      valid_2 <= 1'b0;
+      done_3  <= 1'b0;
+    end else if (advance) begin
+      valid_2 <= valid_1;
+      done_3  <= valid_2 && last_2;
+    end
+  end
+
+  // Integer inputs: a ±1 dot product is twice the sum over the positive weights, less the sum of all inputs.
+  logic [ACC_W-1:0] total_2;
+
+  if (IN_BIPOLAR) begin : g_no_total
+    assign total_2 = '0;
+  end else begin : g_total
+    logic [SUM_W-1:0] total_1;
+    logic [ACC_W-1:0] held_2;
+
+    bnn_dot #(
+        .SIMD      (SIMD),
+        .IN_W      (IN_W),
+        .IN_BIPOLAR(IN_BIPOLAR),
+        .IN_SIGNED (IN_SIGNED)
+    ) u_total (
+        .weights({SIMD{1'b1}}),
+        .planes (x_1),
+        .sum    (total_1)
+    );
+    always_ff @(posedge clk) begin
+      if (advance && valid_1) held_2 <= IN_SIGNED ? ACC_W'($signed(total_1)) : ACC_W'(total_1);
+    end
+    assign total_2 = held_2;
+  end
+
+  // Stage 4: the output register.
+  logic [PE*OUT_W-1:0] out_4;
+  logic valid_4;
+
+  assign advance       = !valid_4 || m_axis_tready;
+  assign m_axis_tdata  = out_4;
+  assign m_axis_tvalid = valid_4;
+
+  always_ff @(posedge clk) begin
+    if (!rst_n) valid_4 <= 1'b0;
+    else if (advance) valid_4 <= done_3;
+  end
+
+  for (genvar pe = 0; pe < PE; pe++) begin : g_pe
+    logic [SUM_W-1:0] sum_1, sum_2;
+    logic [ACC_W-1:0] term_2, acc_3;
+    logic [OUT_W-1:0] result_3;
+
+    bnn_dot #(
+        .SIMD      (SIMD),
+        .IN_W      (IN_W),
+        .IN_BIPOLAR(IN_BIPOLAR),
+        .IN_SIGNED (IN_SIGNED)
+    ) u_dot (
+        .weights(weights_1[pe*SIMD+:SIMD]),
+        .planes (x_1),
+        .sum    (sum_1)
+    );
+
+    if (IN_BIPOLAR) begin : g_count
+      assign term_2 = ACC_W'(sum_2) - total_2;
+    end else if (IN_SIGNED) begin : g_signed
+      assign term_2 = (ACC_W'($signed(sum_2)) << 1) - total_2;
+    end else begin : g_unsigned
+      assign term_2 = (ACC_W'(sum_2) << 1) - total_2;
+    end
+
+    always_ff @(posedge clk) begin
+      if (advance && valid_1) sum_2 <= sum_1;
+      if (advance && valid_2) acc_3 <= first_2 ? term_2 : acc_3 + term_2;
+      if (advance && done_3) out_4[pe*OUT_W+:OUT_W] <= result_3;
+    end
+
+    if (!THRESHOLD_EN) begin : g_raw
+      if (IN_BIPOLAR) begin : g_count
+        assign result_3 = (OUT_W'(acc_3) << 1) + params_3[pe*OUT_W+:OUT_W];
+      end else begin : g_dot
+        assign result_3 = OUT_W'($signed(acc_3)) + params_3[pe*OUT_W+:OUT_W];
+      end
+    end else begin : g_threshold
+      logic [LEVELS-1:0] fires;
+
+      for (genvar level = 0; level < LEVELS; level++) begin : g_level
+        if (IN_BIPOLAR) begin : g_count
+          assign fires[level] = acc_3 >= params_3[(pe*LEVELS+level)*ACC_W+:ACC_W];
+        end else begin : g_dot
+          assign fires[level] = $signed(acc_3) >= $signed(params_3[(pe*LEVELS+level)*ACC_W+:ACC_W]);
+        end
+      end
+      if (LEVELS == 1 && OUT_W == 1) begin : g_bipolar
+        assign result_3 = fires;
+      end else begin : g_steps
+        assign result_3 = OUT_W'(OUT_BIAS) + OUT_W'($countones(fires));
+      end
+    end
+  end
+
+endmodule
+
+`default_nettype wire

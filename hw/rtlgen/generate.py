@@ -1,0 +1,80 @@
+"""Writing a design: the top, the memory files, and copies of the modules that it uses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from export.files import atomic_directory
+from export.graph import DataflowGraph
+from hw.folding import Folding
+from hw.rtlgen.design import TOP, RtlDesign
+from hw.rtlgen.plan import build_chain
+from hw.rtlgen.verilog import write_top
+
+RTL_DIR = Path(__file__).parent.parent / "rtl"
+
+_NEEDS = {"bnn_mvau": ("bnn_popcount", "bnn_dot")}
+
+
+def plan_rtl(
+    graph: DataflowGraph,
+    folding: Folding,
+    *,
+    trace: bool = False,
+    fifo_depths: Mapping[str, int] | None = None,
+) -> RtlDesign:
+    """Describe the hardware of a network, without writing anything.
+
+    Args:
+        graph: The network: a chain of nodes whose last one is an Mvau without thresholds.
+        folding: PE and SIMD of every Mvau.
+        trace: Make the output streams of the nodes public to a Verilator harness.
+        fifo_depths: Depth of the FIFO before an Mvau, by node name, where it isn't one vector (SF beats).
+
+    Raises:
+        InputError: The folding does not fit, or the hardware can't compute a node; it names the node.
+    """
+    chain = build_chain(graph, folding, fifo_depths)
+    modules = dict.fromkeys(name for i in chain.instances for name in (*_NEEDS.get(i.module, ()), i.module))
+    return RtlDesign(
+        instances=tuple(chain.instances),
+        memories=chain.memories,
+        top_text=write_top(chain.instances, trace=trace),
+        sources=(*(f"{name}.sv" for name in modules), f"{TOP}.sv"),
+        trace=trace,
+    )
+
+
+def generate_rtl(
+    graph: DataflowGraph,
+    folding: Folding,
+    directory: Path,
+    *,
+    trace: bool = False,
+    fifo_depths: Mapping[str, int] | None = None,
+) -> RtlDesign:
+    """Write the hardware of a network to a directory of its own; the same input gives the same bytes.
+
+    Args:
+        graph: The network: a chain of nodes whose last one is an Mvau without thresholds.
+        folding: PE and SIMD of every Mvau.
+        directory: Replaced as a whole. The memory files are read from the parameter ``MEM_DIR`` of the top.
+        trace: Make the output streams of the nodes public to a Verilator harness.
+        fifo_depths: Depth of the FIFO before an Mvau, by node name, where it isn't one vector (SF beats).
+
+    Returns:
+        What was written.
+
+    Raises:
+        InputError: The folding does not fit, the hardware can't compute a node, or the directory can't be
+            written.
+    """
+    design = plan_rtl(graph, folding, trace=trace, fifo_depths=fifo_depths)
+    with atomic_directory(directory) as temporary:
+        for name in design.sources[:-1]:
+            (temporary / name).write_bytes((RTL_DIR / name).read_bytes())
+        (temporary / design.sources[-1]).write_text(design.top_text, encoding="utf-8")
+        for name, text in design.memories.items():
+            (temporary / name).write_text(text, encoding="ascii")
+    return design

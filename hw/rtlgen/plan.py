@@ -1,0 +1,257 @@
+"""From a graph and a folding to the chain of module instances and the contents of their memories."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from export.datatypes import UINT8, DataType
+from export.errors import InputError
+from export.graph import INPUT_TENSOR, DataflowGraph, Flatten, IntArray, Mvau, Node, Thresholding
+from hw.folding import Folding
+from hw.rtlgen.design import LABEL_W, Instance, Stream
+from hw.rtlgen.memory import (
+    accumulator_width,
+    hex_words,
+    offset_words,
+    stream_threshold_words,
+    threshold_words,
+    weight_words,
+)
+
+_BYTE = 8
+_MAX_IN_W = 32
+_FIFO_DEPTH_MIN = 2
+
+
+@dataclass(slots=True, kw_only=True)
+class ChainBuilder:
+    """Collects instances; `head` is the stream that the next one reads.
+
+    Attributes:
+        head: End of the chain so far.
+        fifo_depths: Depth of the FIFO before an Mvau, by node name, where it isn't the default.
+        instances: The chain so far.
+        memories: Text of memory files by name.
+    """
+
+    head: Stream
+    fifo_depths: Mapping[str, int]
+    instances: list[Instance] = field(default_factory=list[Instance])
+    memories: dict[str, str] = field(default_factory=dict[str, str])
+
+    def append(self, module: str, role: str, node: Node, sink: Stream, **parameters: int | str) -> None:
+        """Add an instance that reads `head` and writes ``sink``."""
+        self.instances.append(
+            Instance(
+                name=f"u_{node.name}{role}",
+                module=module,
+                parameters=parameters,
+                source=self.head,
+                sink=sink,
+                node=node.name,
+            )
+        )
+        self.head = sink
+
+    def memory(self, node: Node, role: str, words: IntArray, width_bits: int) -> str:
+        """Add a memory file; returns its name."""
+        name = f"{node.name}_{role}.mem"
+        self.memories[name] = hex_words(words, width_bits)
+        return name
+
+
+def build_chain(
+    graph: DataflowGraph, folding: Folding, fifo_depths: Mapping[str, int] | None = None
+) -> ChainBuilder:
+    """Plan the chain of modules of a network.
+
+    Args:
+        graph: The network: a chain of nodes whose last one is an Mvau without thresholds.
+        folding: PE and SIMD of every Mvau; checked against the graph.
+        fifo_depths: Depth of the FIFO before an Mvau, by node name, where it isn't one vector (SF beats).
+
+    Raises:
+        InputError: The folding does not fit, or the hardware can't compute a node; it names the node.
+    """
+    folding.validate(graph)
+    _check_chain(graph)
+    last = graph.nodes[-1]
+    if not isinstance(last, Mvau) or last.thresholds is not None:
+        raise InputError(
+            f"{last.name}: the last node must be an Mvau without thresholds",
+            hint="its accumulators are the logits",
+            node=last.name,
+        )
+    pixels = int(np.prod(graph.input_shape))
+    lanes = folding[next(graph.mvaus).name].simd
+    head = Stream(name="s_axis", dtype=UINT8, lanes=lanes, beats=pixels // lanes)
+    chain = ChainBuilder(head=head, fifo_depths=fifo_depths or {})
+    for node in graph.nodes:
+        match node:
+            case Thresholding():
+                _add_thresholding(chain, node)
+            case Mvau():
+                _add_mvau(chain, node, folding)
+            case Flatten():
+                pass
+    _add_label_select(chain, last)
+    return chain
+
+
+def _check_chain(graph: DataflowGraph) -> None:
+    """Check that each node reads the one before it, and that its name can name files and wires."""
+    previous = INPUT_TENSOR
+    for node in graph.nodes:
+        if node.input != previous:
+            raise InputError(
+                f"{node.name} reads {node.input!r}, not the node before it",
+                hint="hardware is generated for a chain of layers",
+                node=node.name,
+            )
+        if (
+            not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,99}", node.name)
+            or "__" in node.name
+            or "axis" in node.name
+        ):
+            raise InputError(
+                f"the node name {node.name!r} can't name a module instance",
+                hint="names are letters, digits and single underscores, without 'axis'",
+                node=node.name,
+            )
+        if isinstance(node, Mvau) and not node.weight_type.is_bipolar:
+            raise InputError(
+                f"{node.name}: weights are {node.weight_type}, hardware is generated for BIPOLAR ones",
+                node=node.name,
+            )
+        if node.in_type.width_bits > _MAX_IN_W:
+            raise InputError(f"{node.name}: {node.in_type} inputs have more than 32 bits", node=node.name)
+        previous = node.name
+
+
+def _add_thresholding(chain: ChainBuilder, node: Thresholding) -> None:
+    source, thresholds = chain.head, node.thresholds
+    if node.in_type.is_bipolar:
+        raise InputError(f"{node.name}: thresholds of a BIPOLAR stream are no hardware", node=node.name)
+    words = stream_threshold_words(thresholds, node.in_type, source.lanes)
+    sink = Stream(name=node.name, dtype=node.out_type, lanes=source.lanes, beats=source.beats, node=node.name)
+    chain.append(
+        "bnn_thresholding",
+        "",
+        node,
+        sink,
+        LANES=source.lanes,
+        IN_W=source.element_w,
+        IN_SIGNED=int(node.in_type.is_signed),
+        LEVELS=thresholds.steps.shape[1],
+        OUT_BIAS=0 if node.out_type.is_bipolar else thresholds.out_bias,
+        OUT_W=sink.element_w,
+        DEPTH=len(words),
+        THRESHOLD_FILE=chain.memory(node, "thresholds", words, node.in_type.width_bits + 1),
+    )
+
+
+def _add_mvau(chain: ChainBuilder, node: Mvau, folding: Folding) -> None:
+    layer = folding[node.name]
+    _add_input_buffer(chain, node, layer.simd, folding.synapse_fold(node))
+    vectors = chain.head.beats // folding.synapse_fold(node)
+    beats = vectors * folding.neuron_fold(node)
+    weights = chain.memory(node, "weights", weight_words(node.weights, layer.pe, layer.simd), 1)
+    acc_w = accumulator_width(node)
+    if node.thresholds is not None:
+        words, field_w = threshold_words(node, node.thresholds, layer.pe), acc_w
+        levels, bias = node.thresholds.steps.shape[1], node.thresholds.out_bias
+        dtype, name = node.out_type, node.name
+    else:
+        dtype = node.out_type if node.scale is None else DataType(f"INT{acc_w + 1}")
+        words, field_w = offset_words(node, layer.pe, with_bias=node.scale is None), dtype.width_bits
+        levels, bias = 1, 0
+        name = node.name if node.scale is None else f"{node.name}__acc"
+    sink = Stream(
+        name=name, dtype=dtype, lanes=layer.pe, beats=beats, node=node.name if name == node.name else None
+    )
+    chain.append(
+        "bnn_mvau",
+        "",
+        node,
+        sink,
+        MW=node.mw,
+        MH=node.mh,
+        SIMD=layer.simd,
+        PE=layer.pe,
+        IN_W=node.in_type.width_bits,
+        IN_BIPOLAR=int(node.in_type.is_bipolar),
+        IN_SIGNED=int(node.in_type.is_signed and not node.in_type.is_bipolar),
+        THRESHOLD_EN=int(node.thresholds is not None),
+        LEVELS=levels,
+        OUT_BIAS=0 if dtype.is_bipolar else bias,
+        ACC_W=acc_w,
+        OUT_W=sink.element_w,
+        WEIGHT_FILE=weights,
+        PARAM_FILE=chain.memory(node, "params", words, field_w),
+    )
+    if node.scale is not None:
+        _add_scale_bias(chain, node, node.scale, layer.pe)
+
+
+def _add_input_buffer(chain: ChainBuilder, node: Mvau, simd: int, synapse_fold: int) -> None:
+    source = chain.head
+    if source.lanes != simd:
+        beats = source.beats * source.lanes // simd
+        sink = Stream(name=f"{node.name}__dwc", dtype=source.dtype, lanes=simd, beats=beats)
+        chain.append(
+            "bnn_dwc",
+            "__dwc",
+            node,
+            sink,
+            ELEMENT_W=source.element_w,
+            IN_LANES=source.lanes,
+            OUT_LANES=simd,
+        )
+    # One vector is enough for full rate: a consumer reads it in one burst and leaves the stream alone for the
+    # rest of its cycles, in which the next vector comes in.
+    depth = max(_FIFO_DEPTH_MIN, chain.fifo_depths.get(node.name, synapse_fold))
+    source = chain.head
+    sink = Stream(name=f"{node.name}__fifo", dtype=source.dtype, lanes=simd, beats=source.beats)
+    chain.append("bnn_fifo", "__fifo", node, sink, DATA_W=source.width_bits, DEPTH=depth)
+
+
+def _add_scale_bias(chain: ChainBuilder, node: Mvau, scale: IntArray, pe: int) -> None:
+    source = chain.head
+    bias = np.zeros_like(scale) if node.bias is None else node.bias
+    scale_w = max(int(s).bit_length() for s in scale) + 1
+    sink = Stream(name=node.name, dtype=node.out_type, lanes=pe, beats=source.beats, node=node.name)
+    chain.append(
+        "bnn_scale_bias",
+        "__scale_bias",
+        node,
+        sink,
+        PE=pe,
+        DEPTH=node.mh // pe,
+        IN_W=source.element_w,
+        SCALE_W=scale_w,
+        OUT_W=sink.element_w,
+        SCALE_FILE=chain.memory(node, "scale", scale.reshape(-1, pe), scale_w),
+        BIAS_FILE=chain.memory(node, "bias", bias.reshape(-1, pe), sink.element_w),
+    )
+
+
+def _add_label_select(chain: ChainBuilder, node: Mvau) -> None:
+    source = chain.head
+    logit_w = -(-source.element_w // _BYTE) * _BYTE
+    sink = Stream(name="m_axis", dtype=DataType(f"INT{logit_w}"), lanes=source.lanes, beats=source.beats)
+    chain.append(
+        "bnn_label_select",
+        "__label_select",
+        node,
+        sink,
+        PE=source.lanes,
+        DEPTH=source.beats,
+        IN_W=source.element_w,
+        LOGIT_W=logit_w,
+        LABEL_W=LABEL_W,
+        LOGITS_EN=1,
+    )

@@ -1,0 +1,97 @@
+"""The text of the generated top module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from hw.rtlgen.design import LABEL_W, TOP, Instance, Stream
+
+_HEADER = """\
+/// Generated accelerator: a chain of layers between two AXI4-Streams.
+///
+/// In: {in_beats} beats a frame of {in_lanes} uint8 pixels in NHWC order, the first one in the low byte.
+/// Out: {out_beats} beats a frame of {out_lanes} logits in {logit_w} bits, two's complement; above them {label_w} bits
+///   with the label so far, final in the last beat, which has tlast.
+`default_nettype none
+
+module {top} #(
+    /// Folder of the memory files, with its final slash.
+    parameter MEM_DIR = "./"
+) (
+    input  wire logic {in_range} s_axis_tdata,
+    input  wire logic s_axis_tvalid,
+    output wire logic s_axis_tready,
+    output wire logic {out_range} m_axis_tdata,
+    output wire logic m_axis_tvalid,
+    output wire logic m_axis_tlast,
+    input  wire logic m_axis_tready,
+    input  wire logic clk,
+    input  wire logic rst_n
+);
+"""
+_FOOTER = """
+endmodule
+
+`default_nettype wire
+"""
+_PUBLIC = " /* verilator public_flat_rd */"
+
+
+def write_top(instances: Sequence[Instance], *, trace: bool) -> str:
+    """Return the SystemVerilog text of the top module.
+
+    Args:
+        instances: The chain.
+        trace: Make the output streams of the nodes public to a Verilator harness.
+    """
+    source, sink = instances[0].source, instances[-1].sink
+    out_width = sink.width_bits + LABEL_W
+    header = _HEADER.format(
+        top=TOP,
+        in_lanes=source.lanes,
+        in_beats=source.beats,
+        out_beats=sink.beats,
+        out_lanes=sink.lanes,
+        logit_w=sink.element_w,
+        label_w=LABEL_W,
+        in_range=f"[{source.width_bits - 1}:0]",
+        out_range=f"[{out_width - 1}:0]",
+    )
+    parts = [header]
+    parts += [_declare(i.sink, public=trace and i.sink.node is not None) for i in instances[:-1]]
+    parts += [_instantiate(i, last=i is instances[-1]) for i in instances]
+    return "".join(parts) + _FOOTER
+
+
+def _declare(stream: Stream, *, public: bool) -> str:
+    mark = _PUBLIC if public else ""
+    return (
+        f"\n  // {stream.beats} beats a frame, {stream.lanes} {stream.dtype} a beat.\n"
+        f"  logic [{stream.width_bits - 1}:0] {stream.name}_tdata{mark};\n"
+        f"  logic {stream.name}_tvalid{mark};\n"
+        f"  logic {stream.name}_tready{mark};\n"
+    )
+
+
+def _instantiate(instance: Instance, *, last: bool) -> str:
+    ports = [("clk", "clk"), ("rst_n", "rst_n")]
+    roles = ("tdata", "tvalid", "tready")
+    ports += [(f"s_axis_{role}", f"{instance.source.name}_{role}") for role in roles]
+    ports += [(f"m_axis_{role}", f"{instance.sink.name}_{role}") for role in roles]
+    if last:
+        ports.append(("m_axis_tlast", "m_axis_tlast"))
+    parameters = [(name, _literal(value)) for name, value in instance.parameters.items()]
+    return (
+        f"\n  {instance.module} #(\n{_connections(parameters)}\n"
+        f"  ) {instance.name} (\n{_connections(ports)}\n  );\n"
+    )
+
+
+def _connections(pairs: Iterable[tuple[str, str]]) -> str:
+    pairs = list(pairs)
+    width = max(len(name) for name, _ in pairs)
+    return ",\n".join(f"      .{name:<{width}}({value})" for name, value in pairs)
+
+
+def _literal(value: int | str) -> str:
+    return f'{{MEM_DIR, "{value}"}}' if isinstance(value, str) else str(value)
