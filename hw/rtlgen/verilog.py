@@ -10,23 +10,23 @@ _HEADER = """\
 /// Generated accelerator: a chain of layers between two AXI4-Streams.
 ///
 /// In: {in_beats} beats a frame of {in_lanes} uint8 pixels in NHWC order, the first one in the low byte.
-/// Out: {out_beats} beats a frame of {out_lanes} logits in {logit_w} bits, two's complement; above them {label_w} bits
-///   with the label so far, final in the last beat, which has tlast.
+/// Out: {out_beats} beats a frame of {out_lanes} logits in {logit_w} bits, two's complement; above them the label
+///   so far in {label_w} bits, final in the last beat, which has tlast.
 `default_nettype none
 
 module {top} #(
     /// Folder of the memory files, with its final slash.
     parameter MEM_DIR = "./"
 ) (
+    input  wire logic {none} clk,
+    input  wire logic {none} rst_n,
     input  wire logic {in_range} s_axis_tdata,
-    input  wire logic s_axis_tvalid,
-    output wire logic s_axis_tready,
+    input  wire logic {none} s_axis_tvalid,
+    output wire logic {none} s_axis_tready,
     output wire logic {out_range} m_axis_tdata,
-    output wire logic m_axis_tvalid,
-    output wire logic m_axis_tlast,
-    input  wire logic m_axis_tready,
-    input  wire logic clk,
-    input  wire logic rst_n
+    output wire logic {none} m_axis_tvalid,
+    output wire logic {none} m_axis_tlast,
+    input  wire logic {none} m_axis_tready
 );
 """
 _FOOTER = """
@@ -45,7 +45,8 @@ def write_top(instances: Sequence[Instance], *, trace: bool) -> str:
         trace: Make the output streams of the nodes public to a Verilator harness.
     """
     source, sink = instances[0].source, instances[-1].sink
-    out_width = sink.width_bits + LABEL_W
+    high_in, high_out = str(source.width_bits - 1), str(sink.width_bits + LABEL_W - 1)
+    digits = max(len(high_in), len(high_out))
     header = _HEADER.format(
         top=TOP,
         in_lanes=source.lanes,
@@ -54,8 +55,9 @@ def write_top(instances: Sequence[Instance], *, trace: bool) -> str:
         out_lanes=sink.lanes,
         logit_w=sink.element_w,
         label_w=LABEL_W,
-        in_range=f"[{source.width_bits - 1}:0]",
-        out_range=f"[{out_width - 1}:0]",
+        in_range=f"[{high_in:>{digits}}:0]",
+        out_range=f"[{high_out:>{digits}}:0]",
+        none=" " * (digits + 4),
     )
     parts = [header]
     parts += [_declare(i.sink, public=trace and i.sink.node is not None) for i in instances[:-1]]
