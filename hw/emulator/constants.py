@@ -1,0 +1,127 @@
+"""Weights and thresholds in the form that the native kernels read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from export.graph import IntArray, Mvau, Thresholds
+
+LANES = 8
+WORD_BITS = 64
+# Never reached by a popcount, and far from where 64-bit arithmetic would wrap.
+_NEVER = -(1 << 62)
+_FAR = 1 << 60
+
+
+def words_for(bits: int) -> int:
+    """Return the number of 64-bit words that hold ``bits`` bits."""
+    return -(-bits // WORD_BITS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BitProduct:
+    """A ±1 matrix product by popcounts: ``weights @ x = base - factor * P``.
+
+    P is the sum over the bit planes p of x of ``2**p * popcount(weights ^ plane_p)``, the top plane of a
+    signed type counted negative. It follows from ``w * b = (w > 0) - ((w > 0) ^ b)`` for a bit b.
+
+    Attributes:
+        weight_words: uint64 ``(groups, words, LANES)``.
+        base: int64 ``(MH,)``.
+        factor: 2 for BIPOLAR inputs, whose bit b means ``2 * b - 1``; else 1.
+    """
+
+    weight_words: npt.NDArray[np.uint64]
+    base: IntArray
+    factor: int
+
+    @classmethod
+    def of(cls, node: Mvau) -> BitProduct:
+        """Describe the product of a node with BIPOLAR weights."""
+        positive = np.count_nonzero(node.weights > 0, axis=1).astype(np.int64)
+        if node.in_type.is_bipolar:
+            base, factor = np.full(node.mh, node.mw, np.int64), 2
+        else:
+            # All planes together weigh 2**n - 1, or -1 where the top one is negative.
+            all_planes = -1 if node.in_type.is_signed else node.in_type.maximum
+            base, factor = positive * all_planes, 1
+        return cls(weight_words=_pack_weights(node.weights > 0), base=base, factor=factor)
+
+
+def popcount_limits(node: Mvau, bits: BitProduct, thresholds: Thresholds) -> IntArray:
+    """Return thresholds in the domain of P: a level counts where ``P <= limit``.
+
+    Returns:
+        int64 ``(levels, groups * LANES)``; no level counts in the lanes past the last neuron.
+    """
+    steps = np.clip(np.broadcast_to(thresholds.steps, (node.mh, thresholds.steps.shape[1])), -_FAR, _FAR)
+    limits = (bits.base[:, None] - steps) // bits.factor
+    return np.ascontiguousarray(_pad_lanes(limits, _NEVER).T)
+
+
+def popcount_to_output(node: Mvau, bits: BitProduct) -> tuple[IntArray, IntArray]:
+    """Return offset and factor, int64 ``(groups * LANES,)``: the output is ``offset - factor * P``.
+
+    They may wrap where the output itself does not; the native code computes in the same modulus.
+    """
+    scale = np.ones(node.mh, np.int64) if node.scale is None else node.scale
+    bias = np.zeros(node.mh, np.int64) if node.bias is None else node.bias
+    return _pad_lanes(bits.base * scale + bias, 0), _pad_lanes(bits.factor * scale, 0)
+
+
+def sum_to_output(node: Mvau) -> tuple[IntArray, IntArray]:
+    """Return offset and factor, int64 ``(MH,)``: the output is ``offset + factor * (weights @ x)``."""
+    scale = np.ones(node.mh, np.int64) if node.scale is None else node.scale
+    bias = np.zeros(node.mh, np.int64) if node.bias is None else node.bias
+    return bias, scale
+
+
+def threshold_rows(thresholds: Thresholds, channels: int) -> IntArray:
+    """Return thresholds as int64 ``(levels, channels)``."""
+    steps = np.broadcast_to(thresholds.steps, (channels, thresholds.steps.shape[1]))
+    return np.ascontiguousarray(steps.T)
+
+
+def byte_limits(
+    thresholds: Thresholds, columns: int, channels: int
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint64], bool]:
+    """Return a single threshold on uint8 values: fires where ``value >= limit`` and the mask has a 1.
+
+    Args:
+        thresholds: One level; the value of the threshold is arbitrary.
+        columns: Elements of a packed row, a multiple of ``channels``.
+        channels: Channels of the stream.
+
+    Returns:
+        Limits, uint8 ``(columns,)``; mask, uint64 ``(words,)``, 0 past the last column; and whether every
+        column can fire.
+    """
+    steps = threshold_rows(thresholds, channels)[0]
+    per_column = np.tile(steps, columns // channels)
+    can_fire = per_column <= np.iinfo(np.uint8).max
+    return np.clip(per_column, 0, 255).astype(np.uint8), _pack_words(can_fire[None])[0], bool(can_fire.all())
+
+
+def _pack_weights(bits: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:
+    """Pack ``(MH, MW)`` bits so that word k of `LANES` neurons lies together."""
+    words = _pack_words(bits)
+    groups = -(-len(words) // LANES)
+    padded = np.zeros((groups * LANES, words.shape[1]), np.uint64)
+    padded[: len(words)] = words
+    return np.ascontiguousarray(padded.reshape(groups, LANES, -1).transpose(0, 2, 1))
+
+
+def _pack_words(bits: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:
+    """Pack ``(rows, columns)`` bits into ``(rows, words)``, element 0 in the lowest bit."""
+    padded = np.zeros((len(bits), words_for(bits.shape[1]) * WORD_BITS), np.bool_)
+    padded[:, : bits.shape[1]] = bits
+    return np.packbits(padded, axis=1, bitorder="little").view("<u8").astype(np.uint64)
+
+
+def _pad_lanes(values: IntArray, fill: int) -> IntArray:
+    """Extend the first axis to a multiple of `LANES`."""
+    padding = [(0, -len(values) % LANES)] + [(0, 0)] * (values.ndim - 1)
+    return np.pad(values, padding, constant_values=fill)

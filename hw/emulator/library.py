@@ -1,0 +1,128 @@
+"""The native library as Python functions."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from export.errors import InputError, ToolError
+from hw.emulator.compiler import build_library
+from hw.emulator.steps import Plan
+
+# Fastest last; the index is the number that the native code knows it by.
+ISAS = ("portable", "avx2", "avx512")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NativeLibrary:
+    """The loaded shared library."""
+
+    handle: ctypes.CDLL
+
+    def supports(self, isa: str) -> bool:
+        """Whether this processor can run the kernels of an instruction set."""
+        return bool(self.handle.bitsiege_isa_available(ISAS.index(isa)))
+
+    def choose_isa(self, isa: str | None) -> str:
+        """Return ``isa`` if this processor has it; the fastest one that it has for None.
+
+        Raises:
+            ValueError: No kernel has this name.
+            InputError: This processor can't run it.
+        """
+        if isa is None:
+            return next(name for name in reversed(ISAS) if self.supports(name))
+        if isa not in ISAS:
+            raise ValueError(f"unknown instruction set {isa!r}; known: {', '.join(ISAS)}")
+        if not self.supports(isa):
+            raise InputError(f"this processor has no {isa}", hint="leave the choice to the program")
+        return isa
+
+    def popcount_limit_macs_per_s(self, isa: str, iterations: int) -> float:
+        """Measure xor, popcount and add on registers [multiply-accumulates/s, one thread]."""
+        return float(self.handle.bitsiege_popcount_limit(ISAS.index(isa), iterations))
+
+
+@cache
+def load_library(cache_dir: Path | None = None) -> NativeLibrary:
+    """Compile the native library if need be, and load it.
+
+    Raises:
+        ToolError: There is no compiler, or it failed, or the library can't be loaded.
+        InputError: The cache directory can't be written.
+    """
+    return open_library(build_library(cache_dir))
+
+
+def open_library(path: Path) -> NativeLibrary:
+    """Load a compiled library.
+
+    Raises:
+        ToolError: It can't be loaded.
+    """
+    try:
+        handle = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise ToolError(
+            f"can't load {path}: {error}", hint=f"delete {path.parent}; it is compiled again", path=str(path)
+        ) from error
+    integer, pointer = ctypes.c_int64, ctypes.c_void_p
+    signatures: dict[str, tuple[Any, list[Any]]] = {
+        "bitsiege_isa_available": (integer, [integer]),
+        "bitsiege_create": (
+            pointer,
+            [integer, pointer, integer, pointer, integer, integer, pointer, integer, integer],
+        ),
+        "bitsiege_destroy": (None, [pointer]),
+        "bitsiege_run": (integer, [pointer, pointer, integer, pointer, integer]),
+        "bitsiege_popcount_limit": (ctypes.c_double, [integer, integer]),
+    }
+    for name, (result, arguments) in signatures.items():
+        function = getattr(handle, name)
+        function.restype = result
+        function.argtypes = arguments
+    return NativeLibrary(handle)
+
+
+class NativeEngine:
+    """A plan in native memory. Several Python threads may run it at once."""
+
+    def __init__(self, library: NativeLibrary, isa: str, plan: Plan) -> None:
+        steps = np.ascontiguousarray(plan.steps)
+        sizes = np.ascontiguousarray(plan.image_bytes)
+        constants = np.frombuffer(plan.constants, np.uint8)
+        engine = library.handle.bitsiege_create(
+            ISAS.index(isa),
+            steps.ctypes.data,
+            len(steps),
+            sizes.ctypes.data,
+            len(sizes),
+            plan.outputs,
+            constants.ctypes.data,
+            len(constants),
+            plan.block_images,
+        )
+        if not engine:
+            raise MemoryError("the emulator's engine")
+        self._library = library
+        self._engine = engine
+        self._finalizer = weakref.finalize(self, library.handle.bitsiege_destroy, engine)
+
+    def run(
+        self, images: npt.NDArray[np.uint8], outputs: Sequence[npt.NDArray[np.int64]], threads: int
+    ) -> None:
+        """Compute contiguous uint8 images ``(N, ...)`` into int64 arrays, one a plan's output."""
+        pointers = np.array([array.ctypes.data for array in outputs], np.uintp)
+        status = self._library.handle.bitsiege_run(
+            self._engine, images.ctypes.data, len(images), pointers.ctypes.data, threads
+        )
+        if status != 0:
+            raise MemoryError("the emulator's working memory")

@@ -1,0 +1,203 @@
+// The C interface: a network as steps over blocks of images, on several threads.
+#include "steps.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+namespace bitsiege {
+namespace {
+
+constexpr size_t kAlignment = 64;
+
+struct Free {
+  void operator()(uint8_t *memory) const { std::free(memory); }
+};
+using Memory = std::unique_ptr<uint8_t[], Free>;
+
+Memory allocate(size_t bytes) {
+  const size_t rounded = (bytes + kAlignment) / kAlignment * kAlignment;
+  auto *memory = static_cast<uint8_t *>(std::aligned_alloc(kAlignment, rounded));
+  if (memory == nullptr) throw std::bad_alloc();
+  std::memset(memory, 0, rounded);
+  return Memory(memory);
+}
+
+const Kernels *kernels_of(int64_t isa) {
+#if defined(__x86_64__)
+  if (isa == 2) return &kAvx512Kernels;
+  if (isa == 1) return &kAvx2Kernels;
+#endif
+  return isa == 0 ? &kPortableKernels : nullptr;
+}
+
+// Buffer 0 are the images, the following `outputs` ones belong to the caller, the rest to an arena.
+class Engine {
+ public:
+  Engine(const Kernels &kernels, const Step *steps, int64_t step_count, const int64_t *image_bytes,
+         int64_t buffer_count, int64_t outputs, const uint8_t *constants, int64_t constant_bytes, int64_t block)
+      : kernels_(kernels),
+        steps_(steps, steps + step_count),
+        image_bytes_(image_bytes, image_bytes + buffer_count),
+        outputs_(outputs),
+        constants_(allocate(static_cast<size_t>(constant_bytes))),
+        block_(block) {
+    std::memcpy(constants_.get(), constants, static_cast<size_t>(constant_bytes));
+    for (size_t buffer = static_cast<size_t>(outputs) + 1; buffer < image_bytes_.size(); ++buffer) {
+      arena_offsets_.push_back(arena_bytes_);
+      const size_t bytes = static_cast<size_t>(image_bytes_[buffer] * block_);
+      arena_bytes_ += (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    }
+  }
+
+  void run(const uint8_t *images, int64_t count, void *const *outputs, int64_t threads) {
+    // Enough blocks for every thread, and whole register tiles in each.
+    constexpr int64_t kRowsPerTile = 4;
+    const int64_t share = ((count + threads - 1) / threads + kRowsPerTile - 1) / kRowsPerTile * kRowsPerTile;
+    Call call{images, count, outputs, share < block_ ? share : block_, {0}};
+    const int64_t blocks = (count + call.block - 1) / call.block;
+    std::vector<Memory> arenas;
+    while (static_cast<int64_t>(arenas.size()) < (threads < blocks ? threads : blocks)) arenas.push_back(take_arena());
+    std::vector<std::thread> others;
+    others.reserve(arenas.size());
+    try {
+      for (size_t i = 1; i < arenas.size(); ++i)
+        others.emplace_back([this, &call, arena = arenas[i].get()] { work(call, arena); });
+    } catch (const std::system_error &) {
+      // No more threads to be had: those that are there share the work.
+    }
+    work(call, arenas[0].get());
+    for (std::thread &other : others) other.join();
+    for (Memory &arena : arenas) return_arena(std::move(arena));
+  }
+
+ private:
+  struct Call {
+    const uint8_t *images;
+    int64_t count;
+    void *const *outputs;
+    int64_t block;
+    std::atomic<int64_t> next;
+  };
+
+  void work(Call &call, uint8_t *arena) const {
+    const auto claim = [&call] { return call.next.fetch_add(call.block, std::memory_order_relaxed); };
+    // The next block is claimed before this one is computed, so that its images can be fetched meanwhile.
+    for (int64_t first = claim(), next; first < call.count; first = next) {
+      next = claim();
+      run_block(call, arena, first, next);
+    }
+  }
+
+  void run_block(const Call &call, uint8_t *arena, int64_t first, int64_t next) const {
+    const int64_t images = block_length(call, first);
+    int64_t next_bytes = next < call.count ? block_length(call, next) * image_bytes_[0] : 0;
+    for (const Step &step : steps_) {
+      StepMemory memory{address(call, arena, step.source, first), address(call, arena, step.target, first),
+                        constants_.get(), images, nullptr, 0};
+      if (step.kind == kGemmBits && next_bytes > 0) {
+        memory.next_input = call.images + next * image_bytes_[0];
+        memory.next_bytes = next_bytes;
+        next_bytes = 0;
+      }
+      execute_step(kernels_, step, memory);
+    }
+  }
+
+  static int64_t block_length(const Call &call, int64_t first) {
+    return call.count - first < call.block ? call.count - first : call.block;
+  }
+
+  uint8_t *address(const Call &call, uint8_t *arena, int64_t buffer, int64_t first) const {
+    const size_t index = static_cast<size_t>(buffer);
+    const int64_t begin = first * image_bytes_[index];
+    if (buffer == 0) return const_cast<uint8_t *>(call.images) + begin;  // only ever a step's source
+    if (buffer <= outputs_) return static_cast<uint8_t *>(call.outputs[buffer - 1]) + begin;
+    return arena + arena_offsets_[index - static_cast<size_t>(outputs_) - 1];
+  }
+
+  Memory take_arena() {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    if (spare_.empty()) return allocate(arena_bytes_);
+    Memory arena = std::move(spare_.back());
+    spare_.pop_back();
+    return arena;
+  }
+
+  void return_arena(Memory arena) {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    spare_.push_back(std::move(arena));
+  }
+
+  const Kernels &kernels_;
+  const std::vector<Step> steps_;
+  const std::vector<int64_t> image_bytes_;
+  const int64_t outputs_;
+  const Memory constants_;
+  const int64_t block_;
+  std::vector<size_t> arena_offsets_;
+  size_t arena_bytes_ = 0;
+  std::mutex mutex_;
+  std::vector<Memory> spare_;
+};
+
+}  // namespace
+}  // namespace bitsiege
+
+extern "C" {
+
+// Instruction sets: 0 portable, 1 AVX2, 2 AVX-512 with VPOPCNTDQ.
+int64_t bitsiege_isa_available(int64_t isa) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (isa == 2)
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512vpopcntdq");
+  if (isa == 1) return __builtin_cpu_supports("avx2") != 0;
+#endif
+  return isa == 0;
+}
+
+void *bitsiege_create(int64_t isa, const bitsiege::Step *steps, int64_t step_count, const int64_t *image_bytes,
+                      int64_t buffer_count, int64_t outputs, const uint8_t *constants, int64_t constant_bytes,
+                      int64_t block) {
+  const bitsiege::Kernels *kernels = bitsiege::kernels_of(isa);
+  if (kernels == nullptr) return nullptr;
+  try {
+    return new bitsiege::Engine(*kernels, steps, step_count, image_bytes, buffer_count, outputs, constants,
+                                constant_bytes, block);
+  } catch (const std::bad_alloc &) {
+    return nullptr;
+  }
+}
+
+void bitsiege_destroy(void *engine) { delete static_cast<bitsiege::Engine *>(engine); }
+
+// Returns 0, or 1 when there is no memory.
+int64_t bitsiege_run(void *engine, const uint8_t *images, int64_t count, void *const *outputs, int64_t threads) {
+  try {
+    static_cast<bitsiege::Engine *>(engine)->run(images, count, outputs, threads);
+  } catch (const std::bad_alloc &) {
+    return 1;
+  }
+  return 0;
+}
+
+// Multiply-accumulates per second of xor, popcount and add on registers, on the calling thread.
+double bitsiege_popcount_limit(int64_t isa, int64_t iterations) {
+  const bitsiege::Kernels *kernels = bitsiege::kernels_of(isa);
+  if (kernels == nullptr) return 0;
+  const auto begin = std::chrono::steady_clock::now();
+  const int64_t macs = kernels->limit(iterations);
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
+  return static_cast<double>(macs) * static_cast<double>(iterations) / elapsed.count();
+}
+}

@@ -1,0 +1,83 @@
+// What the instruction sets implement: packing images to bits, and rows of bits against ±1 weights.
+//
+// A packed row holds `planes` bit planes of ceil(columns / 64) words each: plane p has bit p of every element
+// (two's complement), element 0 in the lowest bit of word 0. A ±1 row has one plane; bit 1 stands for +1.
+// Bits past the last column are 0 in activations and weights, so they never count.
+//
+// Weights: [groups][words][kLanes] words, so that one vector holds word k of kLanes neurons.
+//
+// No standard header with inline functions may be included here: each instruction set is compiled with flags
+// of its own, and the linker would keep one copy of such a function for all of them.
+#pragma once
+
+#include <stdint.h>
+
+namespace bitsiege {
+
+constexpr int64_t kLanes = 8;
+constexpr int64_t kWordBits = 64;
+
+inline constexpr int64_t words_for(int64_t bits) { return (bits + kWordBits - 1) / kWordBits; }
+
+// P = sum over planes p of 2^p * popcount(weights ^ plane p), the top plane negated if `top_negative`.
+// Every integer product of this program is offset - factor * P with constants of the neuron.
+struct Gemm {
+  const uint64_t *input;    // [rows][planes][words]
+  const uint64_t *weights;  // [groups][words][kLanes]
+  int64_t rows;
+  int64_t words;
+  int64_t planes;
+  int64_t top_negative;
+  int64_t neurons;
+
+  // With thresholds: out = first_value + number of levels with P <= limit, as out_planes bit planes.
+  int64_t levels;         // 0: integers instead
+  const int64_t *limits;  // [levels][groups * kLanes]; -1 - huge in the lanes past the last neuron
+  int64_t first_value;
+  int64_t out_planes;
+  uint64_t *out_bits;  // [rows][out_planes][words_for(neurons)]; bytes past the last group stay as they are
+
+  // Without: offset - factor * P, in wrapping 64-bit arithmetic.
+  const int64_t *offset;  // [groups * kLanes]
+  const int64_t *factor;  // [groups * kLanes]
+  int64_t *out_integers;  // [rows][neurons]
+
+  // Input of the next block of images, brought towards the core while this one computes; may be null.
+  const uint8_t *next_input;
+  int64_t next_bytes;
+};
+
+// Bits of uint8 elements: element >= limit, and 0 where the mask has a 0.
+struct PackThreshold {
+  const uint8_t *input;  // [rows][columns]
+  int64_t rows;
+  int64_t columns;
+  const uint8_t *limits;  // [columns]
+  const uint64_t *mask;   // [words]
+  int64_t all_can_fire;   // the mask holds no 0 below `columns`
+  uint64_t *output;       // [rows][words]
+};
+
+// The eight bit planes of uint8 elements.
+struct PackBytes {
+  const uint8_t *input;  // [rows][columns]
+  int64_t rows;
+  int64_t columns;
+  uint64_t *output;  // [rows][8][words]
+};
+
+struct Kernels {
+  void (*gemm)(const Gemm &);
+  void (*pack_threshold)(const PackThreshold &);
+  void (*pack_bytes)(const PackBytes &);
+  // xor + popcount + add on registers, `iterations` times; returns the multiply-accumulates of one iteration.
+  int64_t (*limit)(int64_t iterations);
+};
+
+#if defined(__x86_64__)
+extern const Kernels kAvx512Kernels;
+extern const Kernels kAvx2Kernels;
+#endif
+extern const Kernels kPortableKernels;
+
+}  // namespace bitsiege

@@ -1,0 +1,137 @@
+// Standard C++ for any machine: popcounts in 64-bit words by masks and shifts, which compilers vectorise.
+#include "gemm.hpp"
+
+namespace {
+
+struct Lanes {
+  uint64_t lane[kLanes];
+};
+
+inline uint64_t byte_counts(uint64_t bits) {
+  bits -= bits >> 1 & 0x5555555555555555u;
+  bits = (bits & 0x3333333333333333u) + (bits >> 2 & 0x3333333333333333u);
+  return (bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0fu;
+}
+
+struct Portable {
+  using Weights = Lanes;
+  using Counts = Lanes;
+  using Sums = Lanes;
+  static constexpr int kRowBlock = 1;
+  static constexpr int kGroupBlock = 1;
+  static constexpr int64_t kWordsPerCounts = 31;  // a byte counts to 255, a word adds up to 8
+
+  static Weights load(const uint64_t *words) {
+    Weights out;
+    for (int i = 0; i < kLanes; ++i) out.lane[i] = words[i];
+    return out;
+  }
+  static Counts first(const Weights &w, uint64_t x) {
+    Counts out;
+    for (int i = 0; i < kLanes; ++i) out.lane[i] = byte_counts(w.lane[i] ^ x);
+    return out;
+  }
+  static Counts count(Counts counts, const Weights &w, uint64_t x) {
+    for (int i = 0; i < kLanes; ++i) counts.lane[i] += byte_counts(w.lane[i] ^ x);
+    return counts;
+  }
+  static Sums sums(const Counts &counts) {
+    constexpr uint64_t kEven = 0x00ff00ff00ff00ffu;
+    Sums out;
+    for (int i = 0; i < kLanes; ++i) {
+      uint64_t pairs = (counts.lane[i] & kEven) + (counts.lane[i] >> 8 & kEven);
+      pairs += pairs >> 16;
+      pairs += pairs >> 32;
+      out.lane[i] = pairs & 0xffff;
+    }
+    return out;
+  }
+  static Sums add(Sums a, const Sums &b) {
+    for (int i = 0; i < kLanes; ++i) a.lane[i] += b.lane[i];
+    return a;
+  }
+  static Sums twice(const Sums &a) { return add(a, a); }
+  static Sums negate(Sums a) {
+    for (int i = 0; i < kLanes; ++i) a.lane[i] = 0 - a.lane[i];
+    return a;
+  }
+  static uint8_t at_most(const Sums &sums, const int64_t *limits) {
+    unsigned bits = 0;
+    for (int i = 0; i < kLanes; ++i) bits |= static_cast<unsigned>(fires(sums, limits, i)) << i;
+    return static_cast<uint8_t>(bits);
+  }
+  static bool fires(const Sums &sums, const int64_t *limits, int i) {
+    return static_cast<int64_t>(sums.lane[i]) <= limits[i];
+  }
+  static Sums start(int64_t value) {
+    Sums out;
+    for (int i = 0; i < kLanes; ++i) out.lane[i] = static_cast<uint64_t>(value);
+    return out;
+  }
+  static Sums count_at_most(Sums count, const Sums &sums, const int64_t *limits) {
+    for (int i = 0; i < kLanes; ++i) count.lane[i] += fires(sums, limits, i);
+    return count;
+  }
+  static uint8_t bit(const Sums &value, int64_t plane) {
+    unsigned bits = 0;
+    for (int i = 0; i < kLanes; ++i) bits |= static_cast<unsigned>(value.lane[i] >> plane & 1) << i;
+    return static_cast<uint8_t>(bits);
+  }
+  static void store(const Sums &sums, const int64_t *offset, const int64_t *factor, int64_t *out, int64_t lanes) {
+    for (int64_t i = 0; i < lanes; ++i) {
+      const uint64_t scaled = sums.lane[i] * static_cast<uint64_t>(factor[i]);
+      out[i] = static_cast<int64_t>(static_cast<uint64_t>(offset[i]) - scaled);
+    }
+  }
+};
+
+constexpr int64_t kWordBits = bitsiege::kWordBits;
+
+void pack_threshold(const bitsiege::PackThreshold &job) {
+  const int64_t words = bitsiege::words_for(job.columns);
+  for (int64_t row = 0; row < job.rows; ++row) {
+    for (int64_t k = 0; k < words; ++k) {
+      const int64_t first = k * kWordBits;
+      const int64_t count = job.columns - first < kWordBits ? job.columns - first : kWordBits;
+      const uint8_t *in = job.input + row * job.columns + first;
+      uint64_t word = 0;
+      for (int64_t i = 0; i < count; ++i) word |= static_cast<uint64_t>(in[i] >= job.limits[first + i]) << i;
+      job.output[row * words + k] = word & job.mask[k];
+    }
+  }
+}
+
+void pack_bytes(const bitsiege::PackBytes &job) {
+  const int64_t words = bitsiege::words_for(job.columns);
+  for (int64_t row = 0; row < job.rows; ++row) {
+    for (int64_t k = 0; k < words; ++k) {
+      const int64_t first = k * kWordBits;
+      const int64_t count = job.columns - first < kWordBits ? job.columns - first : kWordBits;
+      const uint8_t *in = job.input + row * job.columns + first;
+      for (int p = 0; p < 8; ++p) {
+        uint64_t word = 0;
+        for (int64_t i = 0; i < count; ++i) word |= static_cast<uint64_t>(in[i] >> p & 1) << i;
+        job.output[(row * 8 + p) * words + k] = word;
+      }
+    }
+  }
+}
+
+int64_t limit(int64_t iterations) {
+  constexpr int64_t kInner = 31;
+  volatile uint64_t seed = 1;
+  Lanes w = Portable::start(3);
+  Lanes total = Portable::start(0);
+  for (int64_t n = 0; n < iterations; ++n) {
+    uint64_t x = seed;
+    Lanes counts = Portable::first(w, x);
+    for (int64_t k = 1; k < kInner; ++k) counts = Portable::count(counts, w, x += 0x9e3779b97f4a7c15u);
+    total = Portable::add(total, Portable::sums(counts));
+  }
+  seed = total.lane[0] + total.lane[kLanes - 1];
+  return kInner * kLanes * kWordBits;
+}
+
+}  // namespace
+
+const bitsiege::Kernels bitsiege::kPortableKernels = {gemm<Portable>, pack_threshold, pack_bytes, limit};

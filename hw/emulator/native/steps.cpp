@@ -1,0 +1,168 @@
+// The steps: the two hot ones go to the kernels of an instruction set, the others are plain loops.
+#include "steps.hpp"
+
+#include <cstring>
+
+namespace bitsiege {
+namespace {
+
+template <class T>
+const T *constant(const StepMemory &memory, int64_t offset) {
+  return reinterpret_cast<const T *>(memory.constants + offset);
+}
+
+void pack_threshold(const Kernels &kernels, const Step &step, const StepMemory &memory) {
+  PackThreshold job{};
+  job.input = static_cast<const uint8_t *>(memory.source);
+  job.rows = step.rows * memory.images;
+  job.columns = step.columns;
+  job.limits = constant<uint8_t>(memory, step.limits);
+  job.mask = constant<uint64_t>(memory, step.mask);
+  job.all_can_fire = step.levels;
+  job.output = static_cast<uint64_t *>(memory.target);
+  kernels.pack_threshold(job);
+}
+
+void pack_bytes(const Kernels &kernels, const Step &step, const StepMemory &memory) {
+  PackBytes job{};
+  job.input = static_cast<const uint8_t *>(memory.source);
+  job.rows = step.rows * memory.images;
+  job.columns = step.columns;
+  job.output = static_cast<uint64_t *>(memory.target);
+  kernels.pack_bytes(job);
+}
+
+void pack_integers(const Step &step, const StepMemory &memory) {
+  const int64_t *in = static_cast<const int64_t *>(memory.source);
+  uint64_t *out = static_cast<uint64_t *>(memory.target);
+  const int64_t words = words_for(step.columns);
+  for (int64_t row = 0; row < step.rows * memory.images; ++row, in += step.columns, out += step.planes * words) {
+    std::memset(out, 0, static_cast<size_t>(step.planes * words) * sizeof *out);
+    for (int64_t i = 0; i < step.columns; ++i) {
+      const uint64_t value = step.is_bipolar ? in[i] > 0 : static_cast<uint64_t>(in[i]);
+      for (int64_t p = 0; p < step.planes; ++p)
+        out[p * words + i / kWordBits] |= (value >> p & 1) << (i % kWordBits);
+    }
+  }
+}
+
+void unpack(const Step &step, const StepMemory &memory) {
+  const uint64_t *in = static_cast<const uint64_t *>(memory.source);
+  int64_t *out = static_cast<int64_t *>(memory.target);
+  const int64_t words = words_for(step.columns);
+  for (int64_t row = 0; row < step.rows * memory.images; ++row, in += step.planes * words, out += step.columns) {
+    for (int64_t i = 0; i < step.columns; ++i) {
+      uint64_t value = 0;
+      for (int64_t p = step.planes - 1; p >= 0; --p) {
+        const uint64_t bit = in[p * words + i / kWordBits] >> (i % kWordBits) & 1;
+        const bool negative = step.is_signed && p == step.planes - 1;
+        value = 2 * value + (negative ? 0 - bit : bit);
+      }
+      out[i] = step.is_bipolar ? 2 * static_cast<int64_t>(value) - 1 : static_cast<int64_t>(value);
+    }
+  }
+}
+
+void widen_bytes(const Step &step, const StepMemory &memory) {
+  const uint8_t *in = static_cast<const uint8_t *>(memory.source);
+  int64_t *out = static_cast<int64_t *>(memory.target);
+  const int64_t count = step.rows * step.columns * memory.images;
+  for (int64_t i = 0; i < count; ++i) out[i] = in[i];
+}
+
+void threshold(const Step &step, const StepMemory &memory) {
+  const int64_t *in = static_cast<const int64_t *>(memory.source);
+  int64_t *out = static_cast<int64_t *>(memory.target);
+  const int64_t *limits = constant<int64_t>(memory, step.limits);  // [levels][columns]
+  for (int64_t row = 0; row < step.rows * memory.images; ++row, in += step.columns, out += step.columns) {
+    for (int64_t i = 0; i < step.columns; ++i) out[i] = step.first_value;
+    for (int64_t level = 0; level < step.levels; ++level) {
+      const int64_t *limit = limits + level * step.columns;
+      for (int64_t i = 0; i < step.columns; ++i) out[i] += in[i] >= limit[i] ? step.value_step : 0;
+    }
+  }
+}
+
+// Appends `bits` bits to a row that begins at `out` and holds `position` bits already; the rest of it is 0.
+void append_bits(uint64_t *out, int64_t position, const uint64_t *in, int64_t bits) {
+  const int64_t shift = position % kWordBits;
+  uint64_t *word = out + position / kWordBits;
+  for (int64_t k = 0; k < words_for(bits); ++k) {
+    word[k] |= in[k] << shift;
+    const int64_t rest = bits - k * kWordBits;  // what does not fit goes into the next word, if it is there
+    if (shift + (rest < kWordBits ? rest : kWordBits) > kWordBits) word[k + 1] |= in[k] >> (kWordBits - shift);
+  }
+}
+
+void join_rows(const Step &step, const StepMemory &memory) {
+  const uint64_t *in = static_cast<const uint64_t *>(memory.source);
+  uint64_t *out = static_cast<uint64_t *>(memory.target);
+  const int64_t words = words_for(step.columns);
+  const int64_t out_words = words_for(step.columns * step.joined);
+  const int64_t count = step.rows / step.joined * memory.images;
+  std::memset(out, 0, static_cast<size_t>(count * step.planes * out_words) * sizeof *out);
+  for (int64_t row = 0; row < count * step.joined; ++row) {
+    for (int64_t p = 0; p < step.planes; ++p) {
+      append_bits(out + (row / step.joined * step.planes + p) * out_words, row % step.joined * step.columns,
+                  in + (row * step.planes + p) * words, step.columns);
+    }
+  }
+}
+
+void gemm_bits(const Kernels &kernels, const Step &step, const StepMemory &memory) {
+  Gemm job{};
+  job.input = static_cast<const uint64_t *>(memory.source);
+  job.weights = constant<uint64_t>(memory, step.weights);
+  job.rows = step.rows * memory.images;
+  job.words = words_for(step.columns);
+  job.planes = step.planes;
+  job.top_negative = step.is_signed;
+  job.neurons = step.neurons;
+  job.levels = step.levels;
+  job.limits = constant<int64_t>(memory, step.limits);
+  job.first_value = step.first_value;
+  job.out_planes = step.out_planes;
+  job.out_bits = static_cast<uint64_t *>(memory.target);
+  job.offset = constant<int64_t>(memory, step.offset);
+  job.factor = constant<int64_t>(memory, step.factor);
+  job.out_integers = static_cast<int64_t *>(memory.target);
+  job.next_input = memory.next_input;
+  job.next_bytes = memory.next_bytes;
+  kernels.gemm(job);
+}
+
+// Wrapping arithmetic: the result fits, whatever the partial sums do.
+void gemm_integers(const Step &step, const StepMemory &memory) {
+  const int64_t *in = static_cast<const int64_t *>(memory.source);
+  int64_t *out = static_cast<int64_t *>(memory.target);
+  const int8_t *weights = constant<int8_t>(memory, step.weights);  // [neurons][columns]
+  const int64_t *offset = constant<int64_t>(memory, step.offset);
+  const int64_t *factor = constant<int64_t>(memory, step.factor);
+  for (int64_t row = 0; row < step.rows * memory.images; ++row, in += step.columns, out += step.neurons) {
+    for (int64_t n = 0; n < step.neurons; ++n) {
+      const int8_t *w = weights + n * step.columns;
+      uint64_t sum = 0;
+      for (int64_t i = 0; i < step.columns; ++i)
+        sum += static_cast<uint64_t>(in[i]) * static_cast<uint64_t>(static_cast<int64_t>(w[i]));
+      out[n] = static_cast<int64_t>(static_cast<uint64_t>(offset[n]) + static_cast<uint64_t>(factor[n]) * sum);
+    }
+  }
+}
+
+}  // namespace
+
+void execute_step(const Kernels &kernels, const Step &step, const StepMemory &memory) {
+  switch (step.kind) {
+    case kPackThreshold: return pack_threshold(kernels, step, memory);
+    case kPackBytes: return pack_bytes(kernels, step, memory);
+    case kPackIntegers: return pack_integers(step, memory);
+    case kUnpack: return unpack(step, memory);
+    case kWidenBytes: return widen_bytes(step, memory);
+    case kThreshold: return threshold(step, memory);
+    case kJoinRows: return join_rows(step, memory);
+    case kGemmBits: return gemm_bits(kernels, step, memory);
+    case kGemmIntegers: return gemm_integers(step, memory);
+  }
+}
+
+}  // namespace bitsiege

@@ -1,0 +1,56 @@
+// What the engine executes: steps between buffers, made by hw/emulator/plan.py. All fields are int64, so that
+// the layout is the same on both sides.
+#pragma once
+
+#include "kernel.hpp"
+
+namespace bitsiege {
+
+enum StepKind : int64_t {
+  kPackThreshold = 0,    // uint8 -> one bit plane, by a threshold per column
+  kPackBytes = 1,        // uint8 -> eight bit planes
+  kPackIntegers = 2,     // int64 -> bit planes
+  kUnpack = 3,           // bit planes -> int64
+  kWidenBytes = 4,       // uint8 -> int64
+  kThreshold = 5,        // int64 -> int64: multi-threshold per column
+  kJoinRows = 6,         // packed rows -> one packed row a group of them
+  kGemmBits = 7,         // packed rows x ±1 weights -> packed rows, or int64
+  kGemmIntegers = 8,     // int64 x int8 -> int64
+};
+
+struct Step {
+  int64_t kind;
+  int64_t source;       // buffer read
+  int64_t target;       // buffer written
+  int64_t rows;         // rows of the source in one image
+  int64_t columns;      // elements of one row of the source
+  int64_t planes;       // bit planes on the packed side
+  int64_t is_signed;    // the top plane counts negative
+  int64_t is_bipolar;   // a packed bit means ±1
+  int64_t joined;       // kJoinRows: rows of the source in one row of the target
+  int64_t neurons;      // rows of the weights
+  int64_t levels;       // thresholds a channel; 0: integers
+  int64_t first_value;  // output below the first threshold
+  int64_t value_step;   // kThreshold: what each threshold adds
+  int64_t out_planes;   // kGemmBits with thresholds
+  // Offsets into the constants [bytes], multiples of 64.
+  int64_t weights;
+  int64_t limits;  // thresholds
+  int64_t mask;    // kPackThreshold
+  int64_t offset;
+  int64_t factor;
+};
+
+// Memory of one step: where this block of images begins in its buffers.
+struct StepMemory {
+  const void *source;
+  void *target;
+  const uint8_t *constants;
+  int64_t images;
+  const uint8_t *next_input;  // the following block of images, or null
+  int64_t next_bytes;
+};
+
+void execute_step(const Kernels &kernels, const Step &step, const StepMemory &memory);
+
+}  // namespace bitsiege

@@ -1,0 +1,128 @@
+"""The native engine's program: steps between buffers, as native/steps.hpp declares them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+# The fields of Step, and the names of StepKind, in order.
+STEP_FIELDS = (
+    "kind",
+    "source",
+    "target",
+    "rows",
+    "columns",
+    "planes",
+    "is_signed",
+    "is_bipolar",
+    "joined",
+    "neurons",
+    "levels",
+    "first_value",
+    "value_step",
+    "out_planes",
+    "weights",
+    "limits",
+    "mask",
+    "offset",
+    "factor",
+)
+STEP_KINDS = (
+    "pack_threshold",
+    "pack_bytes",
+    "pack_integers",
+    "unpack",
+    "widen_bytes",
+    "threshold",
+    "join_rows",
+    "gemm_bits",
+    "gemm_integers",
+)
+IMAGES_BUFFER = 0
+_ALIGNMENT = 64
+# A block's streams should stay in the first-level cache beside the weights in use.
+_BLOCK_BYTES = 32 * 1024
+_MAX_BLOCK_IMAGES = 128
+_TILE_IMAGES = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Plan:
+    """A program of the native engine.
+
+    Attributes:
+        steps: int64 ``(steps, fields)``, fields in the order of `STEP_FIELDS`.
+        image_bytes: Bytes that one image takes in each buffer, int64 ``(buffers,)``; buffer 0 are the images,
+            the following `outputs` ones belong to the caller.
+        outputs: Number of int64 arrays that the caller gets.
+        output_index: Which of them holds each wanted stream, by name.
+        constants: Weights and thresholds; steps hold offsets into them.
+        block_images: Images computed at a time.
+    """
+
+    steps: npt.NDArray[np.int64]
+    image_bytes: npt.NDArray[np.int64]
+    outputs: int
+    output_index: dict[str, int]
+    constants: bytes
+    block_images: int
+
+
+class PlanWriter:
+    """Collects steps, the buffers that they write, and their constants.
+
+    Args:
+        image_bytes: Bytes of one image.
+    """
+
+    def __init__(self, image_bytes: int) -> None:
+        self._steps: list[dict[str, int]] = []
+        self._buffers = [image_bytes]
+        self._constants = bytearray()
+
+    def step(self, kind: str, source: int, target_bytes: int, **fields: int) -> int:
+        """Append a step.
+
+        Args:
+            kind: One of `STEP_KINDS`.
+            source: Buffer read.
+            target_bytes: Bytes that one image takes in the output.
+            fields: Other fields of the step; 0 for those not given.
+
+        Returns:
+            The new buffer that the step writes.
+        """
+        self._buffers.append(target_bytes)
+        target = len(self._buffers) - 1
+        self._steps.append({"kind": STEP_KINDS.index(kind), "source": source, "target": target} | fields)
+        return target
+
+    def constant(self, array: npt.NDArray[np.generic]) -> int:
+        """Store an array; returns its offset [bytes]. It is readable up to the next multiple of 64 bytes."""
+        offset = len(self._constants)
+        self._constants += np.ascontiguousarray(array).tobytes()
+        self._constants += bytes(-len(self._constants) % _ALIGNMENT)
+        return offset
+
+    def finish(self, wanted: dict[str, int]) -> Plan:
+        """Return the plan whose outputs are the int64 buffers in ``wanted``.
+
+        The engine numbers buffers in the order images, the caller's, its own.
+        """
+        external = sorted(set(wanted.values()))
+        inner = [index for index in range(1, len(self._buffers)) if index not in external]
+        order = {old: new for new, old in enumerate([IMAGES_BUFFER, *external, *inner])}
+        for step in self._steps:
+            step["source"], step["target"] = order[step["source"]], order[step["target"]]
+        rows = [[step.get(field, 0) for field in STEP_FIELDS] for step in self._steps]
+        block = _BLOCK_BYTES // max(1, sum(self._buffers[index] for index in inner))
+        return Plan(
+            steps=np.array(rows, np.int64),
+            image_bytes=np.array([self._buffers[old] for old in order], np.int64),
+            outputs=len(external),
+            output_index={name: order[buffer] - 1 for name, buffer in wanted.items()},
+            constants=bytes(self._constants) or bytes(_ALIGNMENT),
+            block_images=min(_MAX_BLOCK_IMAGES, max(_TILE_IMAGES, block // _TILE_IMAGES * _TILE_IMAGES)),
+        )

@@ -1,0 +1,82 @@
+"""The emulator target: bit-packed native code on all cores."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from export.graph import DataflowGraph, IntArray
+from hw.emulator.library import NativeEngine, NativeLibrary, load_library
+from hw.emulator.plan import plan_graph
+from hw.emulator.steps import Plan
+from hw.target import ImageArray, Inference, TargetKind, check_images
+
+
+class EmulatorTarget:
+    """Computes a graph in native code, compiled for this machine on first use.
+
+    Args:
+        graph: The network.
+        threads: Threads that share a batch; None for one a core that this process may use.
+        isa: Instruction set: ``avx512`` (with VPOPCNTDQ), ``avx2`` or ``portable``; None for the fastest one
+            that this processor has.
+        cache_dir: Where compiled code is kept; None for the user's cache directory.
+        library: A library that is loaded already, instead of the cached one.
+
+    Raises:
+        ToolError: There is no compiler, or it failed.
+        InputError: The cache can't be written, or this processor lacks the instruction set.
+        ValueError: ``threads`` is less than 1, or ``isa`` is unknown.
+    """
+
+    name = "emulator"
+    kind = TargetKind.SIMULATION
+
+    def __init__(
+        self,
+        graph: DataflowGraph,
+        *,
+        threads: int | None = None,
+        isa: str | None = None,
+        cache_dir: Path | None = None,
+        library: NativeLibrary | None = None,
+    ) -> None:
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads must be at least 1, not {threads}")
+        self.graph = graph
+        self.threads = len(os.sched_getaffinity(0)) if threads is None else threads
+        self._library = load_library(cache_dir) if library is None else library
+        self.isa = self._library.choose_isa(isa)
+        self._plan = plan_graph(graph, [graph.nodes[-1].name])
+        self._engine = NativeEngine(self._library, self.isa, self._plan)
+        self._tracer: tuple[Plan, NativeEngine] | None = None
+
+    def infer(self, images: ImageArray) -> Inference:
+        """Compute the integer logits of uint8 images ``(N, H, W, C)``."""
+        outputs = self._run(self._engine, self._plan, images)
+        return Inference(logits=outputs[self.graph.nodes[-1].name])
+
+    def trace(self, images: ImageArray) -> dict[str, IntArray]:
+        """Return every node's output, int64 ``(N, ...)``, by name.
+
+        They are read from the streams that the native layers hand to each other.
+        """
+        if self._tracer is None:
+            plan = plan_graph(self.graph, [node.name for node in self.graph.nodes])
+            self._tracer = plan, NativeEngine(self._library, self.isa, plan)
+        plan, engine = self._tracer
+        outputs = self._run(engine, plan, images)
+        return {node.name: outputs[node.name] for node in self.graph.nodes}
+
+    def _run(self, engine: NativeEngine, plan: Plan, images: ImageArray) -> dict[str, IntArray]:
+        array = check_images(images, self.graph)
+        sizes = plan.image_bytes[1 : 1 + plan.outputs] // 8
+        outputs = [np.empty((len(array), size), np.int64) for size in sizes]
+        if len(array) > 0:
+            engine.run(array, outputs, self.threads)
+        return {
+            name: outputs[index].reshape(len(array), *self.graph.shapes[name])
+            for name, index in plan.output_index.items()
+        }
