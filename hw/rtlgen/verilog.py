@@ -10,8 +10,8 @@ _HEADER = """\
 /// Generated accelerator: a chain of layers between two AXI4-Streams.
 ///
 /// In: {in_beats} beats a frame of {in_lanes} uint8 pixels in NHWC order, the first one in the low byte.
-/// Out: {out_beats} beats a frame of {out_lanes} logits in {logit_w} bits, two's complement; above them the label
-///   so far in {label_w} bits, final in the last beat, which has tlast.
+/// Out: {out_beats} beats a frame of {out_lanes} logits in {logit_w} bits, two's complement; above them the
+///   label so far in {label_w} bits, final in the last beat, which has tlast.
 `default_nettype none
 
 module {top} #(
