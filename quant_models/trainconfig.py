@@ -1,0 +1,69 @@
+"""Settings of a training, and the learning rate that follows from them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from export.errors import InputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """How to train. Adam; the learning rate rises linearly at first, then falls to 0 as a half cosine.
+
+    Attributes:
+        epochs: Passes over the training images, at most.
+        batch_size: Images in one step; an incomplete last batch is left out.
+        learning_rate: The highest.
+        warmup_epochs: Epochs in which the learning rate rises.
+        patience: Epochs without a better validation accuracy before it stops; 0 never stops early.
+        validation_fraction: Part of the *training* images held out to choose the best epoch, in [0, 0.5]; 0
+            keeps the last epoch.
+        shift_pixels: Largest random shift of a training image [pixels].
+        rotate_degrees: Largest random rotation [degrees].
+        zoom: Largest random change of size and shear, relative.
+        adversarial_epsilon: Train on single-step adversarial images of this L∞ radius, in [0, 1]; 0 doesn't.
+        seed: Of weights, hold-out, order and distortions.
+        threads: torch's threads while training; another number gives other roundings, so other weights.
+    """
+
+    epochs: int = 60
+    batch_size: int = 512
+    learning_rate: float = 0.005
+    warmup_epochs: float = 1.0
+    patience: int = 0
+    validation_fraction: float = 0.05
+    shift_pixels: float = 0.0
+    rotate_degrees: float = 0.0
+    zoom: float = 0.0
+    adversarial_epsilon: float = 0.0
+    seed: int = 1
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        within = {
+            "epochs": 1 <= self.epochs <= 1_000_000,
+            "batch_size": self.batch_size >= 2,
+            "learning_rate": 0 < self.learning_rate <= 10,
+            "warmup_epochs": 0 <= self.warmup_epochs <= self.epochs,
+            "patience": self.patience >= 0,
+            "validation_fraction": 0 <= self.validation_fraction <= 0.5,
+            "shift_pixels": 0 <= self.shift_pixels <= 1000,
+            "rotate_degrees": 0 <= self.rotate_degrees <= 180,
+            "zoom": 0 <= self.zoom < 1,
+            "adversarial_epsilon": 0 <= self.adversarial_epsilon <= 1,
+            "seed": 0 <= self.seed < 1 << 63,
+            "threads": 1 <= self.threads <= 1024,
+        }
+        for name, is_valid in within.items():
+            if not is_valid:
+                raise InputError(f"train.{name}: {getattr(self, name)} is out of range", field=name)
+        if self.patience and not self.validation_fraction:
+            raise InputError("train.patience: needs a validation_fraction above 0", field="patience")
+
+
+def learning_rate(config: TrainConfig, epoch: float) -> float:
+    """Return the learning rate after ``epoch`` epochs (fractions count)."""
+    rise = min(1.0, (epoch + 1e-3) / config.warmup_epochs) if config.warmup_epochs else 1.0
+    return config.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * min(1.0, epoch / config.epochs)))

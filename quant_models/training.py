@@ -1,0 +1,302 @@
+"""Training of ±1 networks: deterministic for a seed and a thread count, and resumable after a kill."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from export.errors import InputError
+from quant_models.augment import random_affine
+from quant_models.checkpoint import CheckpointMetadata, save_checkpoint
+from quant_models.data import Dataset, ImageSet
+from quant_models.layers import BinaryLinear
+from quant_models.mlp import BinaryMlp, build_model
+from quant_models.spec import MlpSpec
+from quant_models.trainconfig import TrainConfig, learning_rate
+from quant_models.trainstate import TrainState, load_state, save_state
+
+__all__ = ["EpochReport", "TrainConfig", "TrainResult", "accuracy", "train"]
+
+_ALGORITHM = 1
+_VERSIONED_PACKAGES = ("brevitas", "numpy", "torch")
+_EVALUATION_BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochReport:
+    """One epoch.
+
+    Attributes:
+        epoch: Counted from 1.
+        epochs: How many are planned.
+        loss: Mean training loss.
+        validation_accuracy: In [0, 1]; None without a hold-out.
+        learning_rate: At the epoch's end.
+        seconds: Wall time of the epoch [s].
+    """
+
+    epoch: int
+    epochs: int
+    loss: float
+    validation_accuracy: float | None
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainResult:
+    """What training gave.
+
+    Attributes:
+        checkpoint: The file written.
+        metadata: What the file says about itself.
+        epochs: Epochs trained.
+        best_epoch: The epoch that was kept.
+        validation_accuracy: Of the kept epoch, in [0, 1]; None without a hold-out.
+        test_accuracy: On all test images, in [0, 1].
+        resumed_at: Epochs that an earlier, interrupted call had already done.
+    """
+
+    checkpoint: Path
+    metadata: CheckpointMetadata
+    epochs: int
+    best_epoch: int
+    validation_accuracy: float | None
+    test_accuracy: float
+    resumed_at: int
+
+
+Progress = Callable[[EpochReport], None]
+
+
+def train(
+    spec: MlpSpec,
+    dataset: Dataset,
+    config: TrainConfig,
+    *,
+    checkpoint: Path,
+    progress: Progress | None = None,
+    command: str = "",
+    save_every_s: float = 1.0,
+) -> TrainResult:
+    """Train a network and write its checkpoint.
+
+    After an epoch the whole state goes to ``<checkpoint's stem>.training.safetensors``; a later call with the
+    same arguments goes on from there and ends with the same weights. The file is removed at the end.
+
+    Args:
+        spec: The network; its input shape and classes must be the data set's.
+        dataset: The data set. Its test images are used once, for the accuracy reported at the end.
+        config: How to train.
+        checkpoint: File to write.
+        progress: Called after each epoch; what it raises ends the training, which can be resumed.
+        command: Command line to keep in the checkpoint.
+        save_every_s: Least time between two writes of the state [s].
+
+    Raises:
+        InputError: The network doesn't fit the data set, the training diverged, or a file can't be written.
+    """
+    _check_fit(spec, dataset)
+    state_path = checkpoint.with_name(f"{checkpoint.stem}.training.safetensors")
+    key = _fingerprint(spec, dataset, config)
+    with _isolated_torch(config):
+        torch.manual_seed(config.seed)
+        model = build_model(spec)
+        run = _Run(model, dataset, config)
+        state = load_state(state_path, model, run.optimizer, key) or TrainState.fresh(model)
+        resumed_at = state.epochs_done
+        saved = time.monotonic()
+        while not _is_finished(state, config):
+            report = run.epoch(state)
+            last = _is_finished(state, config)
+            if last or time.monotonic() - saved >= save_every_s:
+                save_state(state_path, state, model, run.optimizer, key)
+                saved = time.monotonic()
+            if progress is not None:
+                progress(report)
+        model.load_state_dict(state.best)
+        model.eval()
+        test_accuracy = accuracy(model, dataset.test)
+    metadata = CheckpointMetadata(
+        dataset=dataset.name,
+        seed=config.seed,
+        command=command,
+        epochs=state.epochs_done,
+        validation_accuracy=state.best_accuracy,
+        test_accuracy=test_accuracy,
+        config=asdict(config),
+        versions={name: version(name) for name in _VERSIONED_PACKAGES},
+        notes=f"epoch {state.best_epoch} was kept; latent weights were reduced to their signs",
+    )
+    save_checkpoint(checkpoint, model, metadata)
+    state_path.unlink(missing_ok=True)
+    return TrainResult(
+        checkpoint=checkpoint,
+        metadata=metadata,
+        epochs=state.epochs_done,
+        best_epoch=state.best_epoch,
+        validation_accuracy=state.best_accuracy,
+        test_accuracy=test_accuracy,
+        resumed_at=resumed_at,
+    )
+
+
+@torch.no_grad()
+def accuracy(model: BinaryMlp, images: ImageSet) -> float:
+    """Return the part of images whose largest logit (the first among equals) is the label's.
+
+    Args:
+        model: The network, in eval mode.
+        images: Images of its input shape.
+    """
+    pixels, labels = _tensors(images)
+    right = 0
+    for start in range(0, len(labels), _EVALUATION_BATCH):
+        logits = model(pixels[start : start + _EVALUATION_BATCH].float() / 255.0)
+        # NumPy's argmax promises the first of equal values.
+        predicted = np.argmax(logits.numpy(), axis=1)
+        right += int(np.count_nonzero(predicted == labels[start : start + _EVALUATION_BATCH].numpy()))
+    return right / len(labels)
+
+
+class _Run:
+    """One training: the data as tensors, the optimiser, and the step."""
+
+    def __init__(self, model: BinaryMlp, dataset: Dataset, config: TrainConfig) -> None:
+        self.model = model
+        self.config = config
+        kept, held_out = _split(dataset.train, config)
+        self.held_out = held_out
+        self.pixels, self.labels = _tensors(kept)
+        self.batch_size = min(config.batch_size, len(self.labels))
+        self.steps = len(self.labels) // self.batch_size
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
+        self.latent_weights = [layer.weight for layer in model.modules() if isinstance(layer, BinaryLinear)]
+
+    def epoch(self, state: TrainState) -> EpochReport:
+        """Train one epoch and update ``state``."""
+        started = time.monotonic()
+        # Seeding each epoch by its number makes a resumed training draw what an unbroken one draws.
+        torch.manual_seed(_mix(self.config.seed, state.epochs_done + 1))
+        self.model.train()
+        order = torch.randperm(len(self.labels))
+        total = 0.0
+        rate = 0.0
+        for step in range(self.steps):
+            rate = learning_rate(self.config, state.epochs_done + step / self.steps)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            total += self._step(order[step * self.batch_size : (step + 1) * self.batch_size])
+        loss = total / self.steps
+        if not math.isfinite(loss):
+            raise InputError(
+                f"training diverged in epoch {state.epochs_done + 1}: the loss is {loss}",
+                hint="lower train.learning_rate",
+            )
+        self.model.eval()
+        found = accuracy(self.model, self.held_out) if self.held_out is not None else None
+        state.finish_epoch(self.model, found)
+        return EpochReport(
+            epoch=state.epochs_done,
+            epochs=self.config.epochs,
+            loss=loss,
+            validation_accuracy=found,
+            learning_rate=rate,
+            seconds=time.monotonic() - started,
+        )
+
+    def _step(self, chosen: Tensor) -> float:
+        config = self.config
+        images = random_affine(
+            self.pixels[chosen].float(),
+            shift_pixels=config.shift_pixels,
+            rotate_degrees=config.rotate_degrees,
+            zoom=config.zoom,
+        )
+        # The network rounds to the 8-bit grid itself, so a distorted image is one that hardware can see.
+        images, labels = images / 255.0, self.labels[chosen]
+        if config.adversarial_epsilon:
+            images = self._adversarial(images, labels)
+        loss = functional.cross_entropy(self.model(images), labels)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        with torch.no_grad():
+            for weight in self.latent_weights:
+                weight.clamp_(-1.0, 1.0)
+        return float(loss.detach())
+
+    def _adversarial(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Move each image one step of random start and gradient sign within the L∞ ball."""
+        epsilon = self.config.adversarial_epsilon
+        start = (images + (torch.rand_like(images) * 2 - 1) * epsilon).clamp(0.0, 1.0).requires_grad_()
+        # In eval mode, so that these images leave no trace in BatchNorm's statistics.
+        self.model.eval()
+        (gradient,) = torch.autograd.grad(functional.cross_entropy(self.model(start), labels), start)
+        self.model.train()
+        moved = start.detach() + 1.25 * epsilon * gradient.sign()
+        return torch.minimum(torch.maximum(moved, images - epsilon), images + epsilon).clamp(0.0, 1.0)
+
+
+def _split(images: ImageSet, config: TrainConfig) -> tuple[ImageSet, ImageSet | None]:
+    count = round(len(images) * config.validation_fraction)
+    if count == 0:
+        return images, None
+    order = np.random.default_rng(config.seed).permutation(len(images))
+    return images.take(order[count:]), images.take(order[:count])
+
+
+def _tensors(images: ImageSet) -> tuple[Tensor, Tensor]:
+    """Return uint8 ``(N, C, H, W)`` and int64 ``(N,)``."""
+    pixels = np.ascontiguousarray(np.moveaxis(images.images, 3, 1))
+    return torch.tensor(pixels), torch.tensor(images.labels)
+
+
+def _is_finished(state: TrainState, config: TrainConfig) -> bool:
+    stale = state.epochs_done - state.best_epoch
+    return state.epochs_done >= config.epochs or bool(config.patience and stale >= config.patience)
+
+
+def _check_fit(spec: MlpSpec, dataset: Dataset) -> None:
+    wanted = (dataset.input_shape, len(dataset.classes))
+    if (spec.input_shape, spec.classes) != wanted:
+        raise InputError(
+            f"network {spec.name} takes images {spec.input_shape} and has {spec.classes} classes; "
+            f"{dataset.name} has {wanted[0]} and {wanted[1]}",
+            hint="give the network the data set's shape and classes",
+        )
+
+
+def _fingerprint(spec: MlpSpec, dataset: Dataset, config: TrainConfig) -> str:
+    parts = [_ALGORITHM, spec.to_dict(), asdict(config), dataset.train.fingerprint()]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _mix(seed: int, epoch: int) -> int:
+    """Return a 63-bit seed of its own for an epoch."""
+    digest = hashlib.sha256(f"{seed}/{epoch}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+@contextmanager
+def _isolated_torch(config: TrainConfig) -> Generator[None]:
+    """Keep the caller's random state and thread count."""
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]):
+        torch.set_num_threads(config.threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
