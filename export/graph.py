@@ -59,7 +59,7 @@ class Thresholds:
             raise GraphFileError("thresholds must be int64 of shape (channels, levels - 1)")
         if self.out_type.is_bipolar and self.steps.shape[1] != 1:
             raise GraphFileError("a BIPOLAR output takes exactly one threshold per channel")
-        if np.any(np.diff(self.steps, axis=1) < 0):
+        if np.any(self.steps[:, 1:] < self.steps[:, :-1]):  # a difference could wrap
             raise GraphFileError("thresholds of one channel must ascend")
         if not self.out_type.is_bipolar and not (
             self.out_type.minimum <= self.out_bias
