@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from attacks.pgd import Pgd
+from attacks.surrogate import Surrogate
+from attacks.torch_target import TorchTarget
+from export.datatypes import BIPOLAR, UINT8, DataType
+from export.errors import InputError
+from export.graph import INPUT_TENSOR, DataflowGraph, Flatten, Mvau, Thresholding, Thresholds
+from hw.reference import ReferenceTarget
+
+
+def _thresholds(draw, rows: int, low: int, high: int) -> Thresholds:
+    """±1, or two bits signed or unsigned; some thresholds past the range."""
+    out_type, levels, bias = draw(
+        st.sampled_from([(BIPOLAR, 1, 0), (DataType("UINT2"), 3, 0), (DataType("INT3"), 4, -2)])
+    )
+    values = draw(st.lists(st.integers(low - 3, high + 4), min_size=rows * levels, max_size=rows * levels))
+    steps = np.sort(np.array(values, np.int64).reshape(rows, levels), axis=1)
+    return Thresholds(steps=steps, out_type=out_type, out_bias=bias)
+
+
+@st.composite
+def graphs(draw) -> DataflowGraph:
+    shape = draw(st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3)))
+    nodes, stream, stream_type, width = [], INPUT_TENSOR, UINT8, int(np.prod(shape))
+    if draw(st.booleans()):
+        rows = draw(st.sampled_from([1, shape[2]]))
+        node = Thresholding(
+            name="thresholding_0", input=stream, in_type=UINT8, thresholds=_thresholds(draw, rows, 0, 255)
+        )
+        nodes.append(node)
+        stream, stream_type = node.name, node.out_type
+    nodes.append(Flatten(name="flatten_0", input=stream, in_type=stream_type))
+    stream = "flatten_0"
+    layers = draw(st.integers(1, 3))
+    for index in range(layers):
+        rows, weight_type = draw(st.integers(1, 6)), draw(st.sampled_from([BIPOLAR, DataType("INT4")]))
+        seed = draw(st.integers(0, 1000))
+        if weight_type == BIPOLAR:
+            weights = np.random.default_rng(seed).choice(np.array([-1, 1], np.int8), (rows, width))
+        else:
+            weights = np.random.default_rng(seed).integers(-8, 8, (rows, width), dtype=np.int8)
+        fields = {
+            "name": f"mvau_{index}",
+            "input": stream,
+            "in_type": stream_type,
+            "weights": weights,
+            "weight_type": weight_type,
+        }
+        node = Mvau(**fields)
+        if index < layers - 1:
+            node = Mvau(**fields, thresholds=_thresholds(draw, rows, *node.accumulator_range))
+        elif draw(st.booleans()):
+            numbers = np.random.default_rng(seed + 1)
+            node = Mvau(
+                **fields, scale=numbers.integers(-20, 20, rows), bias=numbers.integers(-(10**5), 10**5, rows)
+            )
+        nodes.append(node)
+        stream, stream_type, width = node.name, node.out_type, rows
+    return DataflowGraph(input_shape=shape, nodes=tuple(nodes))
+
+
+@given(graph=graphs(), seed=st.integers(0, 1000))
+@settings(max_examples=150)
+def test_logits_and_layers_equal_the_reference(graph, seed):
+    images = np.random.default_rng(seed).integers(0, 256, (7, *graph.input_shape), dtype=np.uint8)
+    images[0], images[1] = 0, 255
+    target = TorchTarget(Surrogate(graph), graph)
+    expected = ReferenceTarget(graph).trace(images)
+    np.testing.assert_array_equal(target.infer(images).logits, expected[graph.nodes[-1].name])
+    for name, values in target.trace(images).items():
+        np.testing.assert_array_equal(values, expected[name])
+
+
+@given(graph=graphs())
+@settings(max_examples=30)
+def test_gradient_is_finite(graph):
+    height, width, channels = graph.input_shape
+    x = torch.rand(3, channels, height, width, requires_grad=True)
+    Surrogate(graph)(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
+
+
+def test_gradient_of_a_single_layer_is_its_weights():
+    weights = np.array([[1, -1, 1]], np.int8)
+    graph = DataflowGraph(
+        input_shape=(1, 3, 1),
+        nodes=(
+            Flatten(name="flatten_0", input=INPUT_TENSOR, in_type=UINT8),
+            Mvau(name="mvau_0", input="flatten_0", in_type=UINT8, weights=weights),
+        ),
+    )
+    surrogate = Surrogate(graph)
+    x = torch.full((1, 1, 1, 3), 0.4, requires_grad=True)
+    surrogate(x).backward()
+    expected = 255.0 * weights / 2**surrogate.logit_exponent
+    np.testing.assert_array_equal(x.grad.numpy().reshape(1, 3), expected)
+
+
+def test_attack_through_the_surrogate_fools_the_network(binarised_graph):
+    images = np.random.default_rng(0).integers(90, 166, (200, 3, 4, 2), dtype=np.uint8)
+    reference = ReferenceTarget(binarised_graph)
+    labels = reference.infer(images).labels
+    result = Pgd(eps=20 / 255).craft(Surrogate(binarised_graph), images, labels)
+    fooled = reference.infer(result.adversarial).labels != labels
+    np.testing.assert_array_equal(fooled, result.success)
+    noise = np.random.default_rng(1).integers(-20, 21, images.shape)
+    by_chance = reference.infer(np.clip(images + noise, 0, 255).astype(np.uint8)).labels != labels
+    assert fooled.mean() > by_chance.mean() + 0.2
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"weights": np.full((2, 600), 127, np.int8), "weight_type": DataType("INT8")},
+        {"weights": np.ones((2, 600), np.int8), "scale": np.array([1, 200])},
+        {"weights": np.ones((2, 600), np.int8), "bias": np.array([-(1 << 24), 0])},
+    ],
+)
+def test_sums_past_float32_are_refused(fields):
+    node = Mvau(name="mvau_0", input="flatten_0", in_type=UINT8, **fields)
+    graph = DataflowGraph(
+        input_shape=(20, 30, 1),
+        nodes=(Flatten(name="flatten_0", input=INPUT_TENSOR, in_type=UINT8), node),
+    )
+    with pytest.raises(InputError, match="mvau_0: values up to"):
+        Surrogate(graph)
+
+
+def test_gate_must_be_positive(binarised_graph):
+    with pytest.raises(ValueError, match="gate"):
+        Surrogate(binarised_graph, gate=0)
