@@ -168,7 +168,7 @@ def _largest_magnitude(node: Mvau) -> int:
 def _refuse_large(node: Node, magnitude: int) -> None:
     if magnitude >= _EXACT_LIMIT:
         raise InputError(
-            f"{node.name}: values up to {magnitude:,} are past the exact integers of float32, {_EXACT_LIMIT:,}",
+            f"{node.name}: values up to {magnitude:,} are not exact in float32, whose limit is 2**24",
             hint="attack the trained module instead",
             node=node.name,
         )
