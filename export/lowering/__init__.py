@@ -1,0 +1,46 @@
+"""From a QONNX file to a `DataflowGraph`, exactly.
+
+The stages, one a module: `export.onnxfile` reads the file, `chain` turns its graph into elementwise steps and
+matrix products (folding `constants`, following the `layout`), `prefix` lowers the input, `thresholds` the
+hidden layers, `logits` the last one, and `layers` puts the graph together.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from export.errors import BitsiegeError, LoweringError
+from export.graph import DataflowGraph
+from export.lowering.chain import build_chain
+from export.lowering.layers import Lowered, lower_chain
+from export.onnxfile import load_model
+
+__all__ = ["Lowered", "lower_model", "lower_with_notes"]
+
+
+def lower_model(path: Path) -> DataflowGraph:
+    """Lower a QONNX file, ours or anybody's.
+
+    Args:
+        path: The ONNX file; it is not trusted.
+
+    Returns:
+        The integer network. Its logits are in the order of the file's own.
+
+    Raises:
+        InputError: The file can't be read.
+        LoweringError: It holds something that integer hardware can't compute; the message names the node, its
+            operator and the reason.
+    """
+    return lower_with_notes(path).graph
+
+
+def lower_with_notes(path: Path) -> Lowered:
+    """Lower a QONNX file and tell where executors of the float network may disagree; see `lower_model`."""
+    model = load_model(path)
+    try:
+        return lower_chain(build_chain(model))
+    except BitsiegeError as error:
+        raise LoweringError(
+            f"{path}: {error.message}", hint=error.hint, path=str(path), **error.context
+        ) from error

@@ -1,0 +1,131 @@
+"""Float weight matrices as small integers times a scale for each neuron."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from export.datatypes import BIPOLAR, DataType, smallest_int
+from export.graph import IntArray
+from export.lowering.chain import LinearStep
+from export.lowering.refusal import refuse
+from export.lowering.stream import Stream, on_grid
+
+MAX_BOUND = 1 << 24
+
+_MAX_WEIGHT = 127
+_MAX_PARTIAL = 1 << 53
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class IntegerWeights:
+    """Weights ``scales[:, None] * integers``.
+
+    Attributes:
+        integers: int64 ``(MH, MW)``.
+        type: BIPOLAR or INT<n>.
+        scales: float64 ``(MH,)``, greater than 0.
+    """
+
+    integers: IntArray
+    type: DataType
+    scales: npt.NDArray[np.float64]
+
+
+def integer_weights(step: LinearStep) -> IntegerWeights:
+    """Split weights into integers and scales: ±1 with a scale a neuron, else up to 8 bits on one grid.
+
+    Raises:
+        LoweringError: The weights are neither.
+    """
+    weights = step.weights
+    if not np.isfinite(weights).all():
+        raise refuse(step.node, "has weights that are infinite or not a number", hint="train the model again")
+    magnitudes = np.abs(weights)
+    if np.all(magnitudes == magnitudes[:, :1]) and np.all(magnitudes[:, 0] > 0):
+        signs = np.where(weights > 0, 1, -1).astype(np.int64)
+        return IntegerWeights(integers=signs, type=BIPOLAR, scales=magnitudes[:, 0].astype(np.float64))
+    grid = on_grid(weights)
+    if grid is None or np.abs(grid[0]).max() > _MAX_WEIGHT:
+        raise refuse(
+            step.node,
+            "has weights that are neither ±1 times a scale for each neuron, nor 8-bit integers on a"
+            " power-of-two scale",
+            hint="quantise the weights in training: BipolarQuant, or Quant with a power-of-two scale",
+        )
+    integers, exponent = grid
+    largest = int(np.abs(integers).max())
+    scales = np.full(len(weights), np.ldexp(1.0, -exponent))
+    return IntegerWeights(integers=integers, type=smallest_int(-largest, largest), scales=scales)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Accumulators:
+    """What a layer's integer accumulators mean in the float network.
+
+    Neuron r of the float network is ``units[r] * (multiplier * accumulator + offsets[r])``.
+
+    Attributes:
+        weights: int64 ``(MH, MW)``, signs of the stream folded in.
+        type: Type of the weights.
+        multiplier: At least 1.
+        offsets: int64 ``(MH,)``.
+        units: float64 ``(MH,)``, greater than 0.
+        bound: No accumulator, and none negated, is greater in magnitude.
+        step: 2 where accumulators have one parity, that of ``bound``; else 1.
+        float_bound: In units, no partial sum of the float network is greater.
+    """
+
+    weights: IntArray
+    type: DataType
+    multiplier: int
+    offsets: IntArray
+    units: npt.NDArray[np.float64]
+    bound: int
+    step: int
+    float_bound: int
+
+    def floats(self, accumulators: IntArray, rows: slice) -> npt.NDArray[np.float32]:
+        """Return the float network's values for accumulators, both ``(samples, rows)``, or one column."""
+        with np.errstate(all="ignore"):
+            whole = (self.multiplier * accumulators + self.offsets[rows]).astype(np.float64)
+            return (whole * self.units[rows]).astype(np.float32)
+
+
+def accumulators(step: LinearStep, stream: Stream) -> Accumulators:
+    """Return the integer accumulators of a layer that reads a stream.
+
+    Raises:
+        LoweringError: The weights can't be integers, or the sums leave float32's exact range.
+    """
+    split = integer_weights(step)
+    width = split.integers.shape[1]
+    signs, offsets = (_spread(values, width) for values in (stream.signs, stream.offsets))
+    weights = split.integers * signs
+    ends = [weights * stream.type.minimum, weights * stream.type.maximum]
+    bound = max(-int(np.minimum(*ends).sum(axis=1).min()), int(np.maximum(*ends).sum(axis=1).max()))
+    reach = max(-stream.type.minimum, stream.type.maximum)
+    partial = np.abs(weights) @ (float(stream.multiplier) * reach + np.abs(offsets))
+    if bound > MAX_BOUND or partial.max() > _MAX_PARTIAL:
+        raise refuse(
+            step.node,
+            f"adds up to {max(bound, int(partial.max()))}, more than float32 can tell apart",
+            hint="use fewer inputs, or fewer bits at the input",
+        )
+    return Accumulators(
+        weights=weights,
+        type=split.type,
+        multiplier=stream.multiplier,
+        offsets=split.integers @ offsets,
+        units=split.scales * stream.unit,
+        bound=bound,
+        step=2 if split.type.is_bipolar and stream.type.is_bipolar else 1,
+        float_bound=int(partial.max()),
+    )
+
+
+def _spread(values: IntArray, width: int) -> IntArray:
+    """Repeat one value, or one for each channel, along a stream whose innermost index is the channel."""
+    return np.tile(values, width // len(values))
