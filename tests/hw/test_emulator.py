@@ -83,6 +83,10 @@ def graphs(draw):
         nodes.append(node)
         streams.append((node.name, node.out_type, node_shape))
 
+    if draw(st.booleans()):
+        thresholds = Thresholds(steps=rng.integers(-2, 259, (draw(st.sampled_from([1, shape[-1]])), 1)))
+        binary = Thresholding(name="binary", input=INPUT_TENSOR, in_type=UINT8, thresholds=thresholds)
+        add(binary, shape)
     for index in range(draw(st.integers(0, 5))):
         source, in_type, in_shape = streams[-1] if draw(st.integers(0, 4)) else draw(st.sampled_from(streams))
         name = f"node_{index}"

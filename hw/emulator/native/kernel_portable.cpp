@@ -119,17 +119,18 @@ void pack_bytes(const bitsiege::PackBytes &job) {
 
 int64_t limit(int64_t iterations) {
   constexpr int64_t kInner = 31;
-  volatile uint64_t seed = 1;
-  Lanes w = Portable::start(3);
+  Lanes w;
+  for (int i = 0; i < kLanes; ++i) w.lane[i] = 0x9e3779b97f4a7c15u * static_cast<uint64_t>(i + 1);
   Lanes total = Portable::start(0);
   for (int64_t n = 0; n < iterations; ++n) {
-    uint64_t x = seed;
+    uint64_t x = total.lane[0];
     Lanes counts = Portable::first(w, x);
     for (int64_t k = 1; k < kInner; ++k) counts = Portable::count(counts, w, x += 0x9e3779b97f4a7c15u);
     total = Portable::add(total, Portable::sums(counts));
   }
-  seed = total.lane[0] + total.lane[kLanes - 1];
-  return kInner * kLanes * kWordBits;
+  volatile uint64_t sink = total.lane[0] + total.lane[kLanes - 1];
+  static_cast<void>(sink);
+  return kInner * kLanes * bitsiege::kWordBits;
 }
 
 }  // namespace
