@@ -1,0 +1,341 @@
+"""The run configuration: a TOML file, checked as a whole before anything starts.
+
+A configuration is one frozen object. A key that it does not know is refused with the nearest one that it
+does; a value that does not fit is refused with the path to its key, such as ``attacks[1].epsilons[0]``.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from export.errors import InputError
+
+TargetName = Literal["torch", "qonnx", "reference", "emulator", "rtl"]
+REPLAY_TARGETS: tuple[TargetName, ...] = ("torch", "qonnx", "reference", "emulator", "rtl")
+_MAX_BYTES = 1 << 20
+_EPSILONS = (0.02, 0.05, 0.1, 0.15, 0.2)
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Width = Annotated[int, Field(ge=1, le=65536)]
+Epsilon = Annotated[float, Field(gt=0, le=1)]
+
+
+class Section(BaseModel):
+    """A table of the file: frozen, and no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+
+class ModelConfig(Section):
+    """The network: a preset, or any dense network by its sizes.
+
+    Attributes:
+        preset: Hidden sizes of ``tfc``, ``sfc`` or ``lfc``; the data set gives inputs and classes.
+        hidden: Neurons of each hidden layer, instead of a preset; without either, three layers of 64.
+        input_mode: ``binary``: a pixel becomes ±1; ``uint8``: the first layer sees 8 bits.
+        output_affine: Whether logits have a learnt fixed-point scale and bias.
+    """
+
+    preset: Literal["tfc", "sfc", "lfc"] | None = None
+    hidden: Annotated[tuple[Width, ...], Field(max_length=64)] | None = None
+    input_mode: Literal["binary", "uint8"] = "uint8"
+    output_affine: bool = False
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> ModelConfig:
+        if self.preset is not None and self.hidden is not None:
+            raise ValueError("give either preset or hidden")
+        return self
+
+
+class DataConfig(Section):
+    """The data set.
+
+    Attributes:
+        name: ``digits`` (1,797 real 8x8 images, part of scikit-learn), ``mnist`` or ``fashion-mnist``.
+    """
+
+    name: Literal["digits", "mnist", "fashion-mnist"] = "digits"
+
+
+class TrainSection(Section):
+    """Training; Adam, with a learning rate that rises at first and then falls as a half cosine.
+
+    Attributes:
+        epochs: Passes over the training images, at most.
+        batch_size: Images in one step.
+        learning_rate: The highest.
+        warmup_epochs: Epochs in which the learning rate rises.
+        patience: Epochs without a better validation accuracy before it stops; 0 never stops early.
+        validation_fraction: Part of the training images held out to choose the best epoch.
+        shift_pixels: Largest random shift of a training image [pixels].
+        rotate_degrees: Largest random rotation [degrees].
+        zoom: Largest random change of size, relative.
+        adversarial_epsilon: Train on adversarial images of this epsilon; 0 does not.
+        seed: Of weights, hold-out, order and distortions.
+        threads: Threads of PyTorch; another number gives other roundings, so other weights.
+    """
+
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = 100
+    batch_size: Annotated[int, Field(ge=2, le=65_536)] = 64
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.005
+    warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
+    patience: Annotated[int, Field(ge=0)] = 0
+    validation_fraction: Annotated[float, Field(ge=0, le=0.5)] = 0.05
+    shift_pixels: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    rotate_degrees: Annotated[float, Field(ge=0, le=180)] = 0.0
+    zoom: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    adversarial_epsilon: Annotated[float, Field(ge=0, le=1)] = 0.0
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
+
+    @model_validator(mode="after")
+    def _fits(self) -> TrainSection:
+        if self.patience and not self.validation_fraction:
+            raise ValueError("patience needs a validation_fraction above 0")
+        if self.warmup_epochs > self.epochs:
+            raise ValueError("warmup_epochs is more than epochs")
+        return self
+
+
+class ExportSection(Section):
+    """Export to QONNX.
+
+    Attributes:
+        exporter: Which of Brevitas' exporters writes the file.
+    """
+
+    exporter: Literal["torchscript", "dynamo"] = "torchscript"
+
+
+class CompileSection(Section):
+    """Folding, clock and board.
+
+    Attributes:
+        fps: Frame rate that the folding must reach at the clock [frames/s].
+        folding: Folding file of FINN's form instead of a rate; relative to the configuration file. Without
+            either, the least hardware: PE and SIMD are 1 everywhere.
+        clock_mhz: Clock [MHz].
+        board: Name of a board, if it is meant for one.
+    """
+
+    fps: Annotated[float, Field(gt=0)] | None = None
+    folding: Path | None = None
+    clock_mhz: Annotated[float, Field(gt=0, le=10_000)] = 100.0
+    board: Name | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> CompileSection:
+        if self.fps is not None and self.folding is not None:
+            raise ValueError("give either fps or folding")
+        return self
+
+
+class AttackConfig(Section):
+    """One attack, at each of its epsilons.
+
+    Attributes:
+        name: ``fgsm`` or ``pgd``.
+        epsilons: Largest change of a pixel, as a part of its range.
+        goal: ``untargeted``: any wrong class; ``next``: the runner-up; ``random``: a random wrong class.
+        temperature: Divides the logits in the attack's loss.
+        seed: Of everything random.
+        steps: Steps of PGD.
+        step_size: Change of a pixel in one step of PGD, as a part of its range.
+        restarts: Random starts of PGD.
+        random_start: Whether PGD starts at a random image of the ball.
+        momentum: Share of PGD's direction that is kept from step to step.
+    """
+
+    name: Literal["fgsm", "pgd"]
+    epsilons: Annotated[tuple[Epsilon, ...], Field(min_length=1, max_length=64)]
+    goal: Literal["untargeted", "next", "random"] = "untargeted"
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    steps: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    step_size: Annotated[float, Field(gt=0, le=1)] | None = None
+    restarts: Annotated[int, Field(ge=1, le=1000)] | None = None
+    random_start: bool | None = None
+    momentum: Annotated[float, Field(ge=0, le=1)] | None = None
+
+    @property
+    def label(self) -> str:
+        """Name of the attack in folders and reports; it tells a targeted one apart."""
+        return self.name if self.goal == "untargeted" else f"{self.name}-{self.goal}"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What `attacks.catalog.make_attack` takes beside name and eps; unset keys are left to the attack."""
+        values = self.model_dump(exclude={"name", "epsilons"})
+        return {key: value for key, value in values.items() if value is not None}
+
+    @model_validator(mode="after")
+    def _fits(self) -> AttackConfig:
+        if len(set(self.epsilons)) != len(self.epsilons):
+            raise ValueError("an epsilon is there twice")
+        for key in ("steps", "step_size", "restarts", "random_start", "momentum"):
+            if self.name == "fgsm" and getattr(self, key) is not None:
+                raise ValueError(f"fgsm is one step and takes no {key}")
+        return self
+
+
+class ReplaySection(Section):
+    """Replay on every target.
+
+    Attributes:
+        targets: Who computes; the first one is what the others are compared with.
+        images: Images of the test set to attack and replay, from its start; None takes all.
+        limits: Fewer images for a slow target, such as ``{qonnx = 100}``.
+    """
+
+    targets: Annotated[tuple[TargetName, ...], Field(min_length=1)] = REPLAY_TARGETS
+    images: Annotated[int, Field(ge=1)] | None = None
+    limits: dict[str, Annotated[int, Field(ge=1)]] = {}
+
+    @model_validator(mode="after")
+    def _fits(self) -> ReplaySection:
+        if len(set(self.targets)) != len(self.targets):
+            raise ValueError("a target is there twice")
+        for name in self.limits:
+            if name not in self.targets:
+                raise ValueError(f"limits names {name!r}, which is not among targets")
+        if self.targets[0] in self.limits:
+            raise ValueError(f"{self.targets[0]!r} comes first, so the others need all of its images")
+        return self
+
+
+class RunConfig(Section):
+    """A whole run.
+
+    Attributes:
+        name: Title of the run.
+        model: The network.
+        data: The data set.
+        train: Training.
+        export: Export to QONNX.
+        compile: Folding, clock and board.
+        attacks: Attacks, in the order of the report.
+        replay: Targets.
+    """
+
+    name: Name = "demo"
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainSection = TrainSection()
+    export: ExportSection = ExportSection()
+    compile: CompileSection = CompileSection(fps=1_000_000)
+    attacks: Annotated[tuple[AttackConfig, ...], Field(min_length=1)] = (
+        AttackConfig(name="fgsm", epsilons=_EPSILONS),
+        AttackConfig(name="pgd", epsilons=_EPSILONS, steps=20),
+    )
+    replay: ReplaySection = ReplaySection()
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> RunConfig:
+        names = [attack.label for attack in self.attacks]
+        if len(set(names)) != len(names):
+            raise ValueError("an attack is there twice: give it all its epsilons in one table")
+        return self
+
+
+def default_config() -> RunConfig:
+    """Return the configuration that ``bitsiege run`` takes without a file."""
+    return RunConfig()
+
+
+def load_config(path: Path) -> RunConfig:
+    """Read and check a configuration file.
+
+    Raises:
+        InputError: It can't be read, is no TOML, or a key or value does not fit; the message has the path of
+            the key.
+    """
+    try:
+        with path.open("rb") as handle:
+            raw = handle.read(_MAX_BYTES + 1)
+        if len(raw) > _MAX_BYTES:
+            raise InputError(f"{path} is larger than a configuration can be (1 MiB)")
+        values = tomllib.loads(raw.decode("utf-8"))
+    except OSError as error:
+        raise InputError(f"can't read {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path} is no TOML: {error}", hint="see configs/demo.toml for an example"
+        ) from error
+    config = parse_config(values, where=path.name)
+    folding = config.compile.folding
+    if folding is not None and not folding.is_absolute():
+        compile_section = config.compile.model_copy(update={"folding": path.parent / folding})
+        config = config.model_copy(update={"compile": compile_section})
+    return config
+
+
+def parse_config(values: dict[str, Any], *, where: str) -> RunConfig:
+    """Check a configuration.
+
+    Args:
+        values: The tables of the file.
+        where: What to call it in messages.
+
+    Raises:
+        InputError: A key or value does not fit.
+    """
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise _explain(error, where) from error
+
+
+def _explain(error: ValidationError, where: str) -> InputError:
+    """Turn pydantic's list into one sentence about its first entry; an unknown key explains the most."""
+    problems = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
+    first, more = problems[0], len(problems) - 1
+    location = tuple(first["loc"])
+    path = _path(location)
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        near = get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+        message = f"{path}: unknown key" + (f"; did you mean {near[0]}?" if near else "")
+        hint = f"known here: {', '.join(known)}"
+    else:
+        reason = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+        reason = reason.replace("valid tuple", "list").replace("valid dictionary", "table")
+        message = f"{path}: {reason[:1].lower()}{reason[1:]}" if path else reason
+        told = first["type"] in ("missing", "value_error")
+        hint = "" if told else f"it is {_brief(first['input'])}"
+    if more:
+        hint = f"{hint} (and {more} more)".strip()
+    return InputError(f"{where}: {message}", hint=hint, key=path)
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def _brief(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    """Names of the keys in the table at ``location``."""
+    model: type[BaseModel] = RunConfig
+    for part in location:
+        if isinstance(part, int):
+            continue
+        model = next((m for m in _models_in(model.model_fields[part].annotation)), model)
+    return list(model.model_fields)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]

@@ -1,0 +1,159 @@
+"""Opening any target of a build, PyTorch's included: only the front door knows both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from export.errors import InputError
+from export.graph import IntArray
+from hw.build import Build
+from hw.target import ImageArray, Target, TargetKind
+from hw.targets import HARDWARE_TARGETS, open_target
+
+TORCH = "torch"
+# The order in which people read them: from the model to the hardware.
+_FIRST = (TORCH, "qonnx", "reference", "emulator", "rtl")
+
+
+def parse_targets(text: str) -> tuple[str, ...]:
+    """Split ``a,b,c`` into names of targets.
+
+    Raises:
+        InputError: A name is unknown, or there twice.
+    """
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not names:
+        raise InputError("no target is named", hint=f"known: {', '.join(known_targets())}")
+    for name in names:
+        check_target(name)
+    if len(set(names)) != len(names):
+        raise InputError(f"a target is there twice: {text}")
+    return names
+
+
+def known_targets() -> tuple[str, ...]:
+    """Names of all targets."""
+    return (*_FIRST, *(name for name in HARDWARE_TARGETS if name not in _FIRST))
+
+
+def check_target(name: str) -> None:
+    """Raise `InputError` unless the target is known."""
+    known = known_targets()
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        guess = f"did you mean {near[0]}? " if near else ""
+        raise InputError(f"there is no target {name!r}", hint=f"{guess}known: {', '.join(known)}")
+
+
+def open_any_target(name: str, build: Build, *, cache_dir: Path | None = None) -> Target:
+    """Open a target of a build.
+
+    Args:
+        name: Any of `known_targets`.
+        build: The compiled network.
+        cache_dir: Where native code is kept; None for the user's cache folder.
+
+    Raises:
+        InputError: An unknown target, or the build lacks what it needs.
+        ToolError: A compiler or simulator is missing.
+    """
+    check_target(name)
+    if name == TORCH:
+        from attacks.torch_target import TorchTarget
+
+        return TorchTarget(load_module(build), build.graph)
+    options: dict[str, Any] = {}
+    if cache_dir is not None and name in ("emulator", "rtl"):
+        options["cache_dir"] = cache_dir
+    return open_target(name, build, **options)
+
+
+def load_module(build: Build) -> Any:
+    """Return the trained PyTorch module of a build, in evaluation mode.
+
+    Raises:
+        InputError: The build has no checkpoint.
+    """
+    if build.checkpoint_path is None:
+        raise InputError(
+            f"{build.path} has no checkpoint, and the target torch is the trained module",
+            hint="compile with --checkpoint, or leave torch out of --targets",
+        )
+    from quant_models.checkpoint import load_checkpoint
+
+    return load_checkpoint(build.checkpoint_path).build()
+
+
+def close_targets(targets: Iterator[Target] | list[Target]) -> None:
+    """Release processes and libraries of targets that hold some."""
+    for target in targets:
+        close = getattr(target, "close", None)
+        if close is not None:
+            with suppress(OSError):
+                close()
+
+
+def parse_limits(entries: list[str], names: tuple[str, ...]) -> dict[str, int]:
+    """Parse ``NAME=N`` entries: how many images a target sees.
+
+    Raises:
+        InputError: An entry has another form, or names a target that takes no part.
+    """
+    limits: dict[str, int] = {}
+    for entry in entries:
+        name, _, count = entry.partition("=")
+        if not (count.isascii() and count.isdigit() and int(count) > 0):
+            raise InputError(f"--limit takes NAME=N with N above 0, not {entry!r}", hint="--limit qonnx=100")
+        if name not in names:
+            raise InputError(f"--limit names {name!r}, which is not among --targets")
+        limits[name] = int(count)
+    return limits
+
+
+def measure_timing(target: Target, images: ImageArray) -> dict[str, Any]:
+    """Run images through a target and measure the clock cycles, where it has a clock.
+
+    Args:
+        target: It is compiled by this, if it needs to be.
+        images: uint8 ``(N, H, W, C)``, N at least 2 for an initiation interval.
+
+    Returns:
+        JSON values ``kind``, ``first_latency_cycles`` (first image, empty pipeline), ``latency_cycles`` (last
+        image, full pipeline) and ``ii_cycles`` (mean distance of results in the second
+        half); None without clock.
+    """
+    result: dict[str, Any] = {
+        "kind": str(target.kind),
+        "first_latency_cycles": None,
+        "latency_cycles": None,
+        "ii_cycles": None,
+    }
+    has_clock = target.kind is not TargetKind.SIMULATION
+    cycles = target.infer(images if has_clock else images[:1]).cycles
+    if cycles is not None and len(cycles):
+        result["first_latency_cycles"] = int(cycles[0])
+        result["latency_cycles"] = int(cycles[-1])
+    if isinstance(target, _Streaming) and len(images) > 1:
+        ends = target.stream(images).last_out_cycle[len(images) // 2 - 1 :]
+        result["ii_cycles"] = float(ends[-1] - ends[0]) / (len(ends) - 1)
+    return result
+
+
+class _StreamEnds(Protocol):
+    """When each image's last output left."""
+
+    @property
+    def last_out_cycle(self) -> IntArray: ...
+
+
+@runtime_checkable
+class _Streaming(Protocol):
+    """A target that can tell when each result of one stream came out."""
+
+    def stream(self, images: ImageArray) -> _StreamEnds:
+        """Send a batch as one stream."""
+        ...
