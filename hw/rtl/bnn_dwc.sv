@@ -58,6 +58,9 @@ module bnn_dwc #(
   end
 
   if (IN_LANES == OUT_LANES) begin : g_wires
+    logic unused;
+
+    assign unused        = &{1'b0, clk, rst_n};
     assign m_axis_tdata  = s_axis_tdata;
     assign m_axis_tvalid = s_axis_tvalid;
     assign s_axis_tready = m_axis_tready;

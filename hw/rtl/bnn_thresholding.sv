@@ -3,9 +3,9 @@
 /// The output element is OUT_BIAS + number of its LEVELS thresholds that are <= the input; with LEVELS = 1 and
 /// OUT_W = 1 that is +1 (bit 1) where x >= T.
 ///
-/// Memory, hexadecimal for $readmemh: THRESHOLD_FILE has DEPTH words of LANES * LEVELS fields of IN_W + 1 bits, two's
-/// complement (one bit more than the input, so that "never" is a value), field lane * LEVELS + level. Beat b of the
-/// stream uses word b mod DEPTH; with one word all beats use it.
+/// Memory, hexadecimal for $readmemh: THRESHOLD_FILE has DEPTH words of LANES * LEVELS fields of IN_W + 1 bits, field
+/// lane * LEVELS + level; two's complement when IN_SIGNED, else unsigned. They have one bit more than the input so that
+/// "never" is a value. Beat b of the stream uses word b mod DEPTH; with one word all beats use it.
 ///
 /// Latency: 1 cycle; accepted in cycle t, valid in cycle t + 1.
 /// II: 1 cycle a beat. s_axis_tready depends combinationally on m_axis_tready.
@@ -78,16 +78,19 @@ module bnn_thresholding #(
   end
 
   for (genvar lane = 0; lane < LANES; lane++) begin : g_lane
-    logic signed [T_W-1:0] x;
+    logic [  IN_W-1:0] x;
     logic [LEVELS-1:0] fires;
 
-    if (IN_SIGNED) begin : g_signed
-      assign x = T_W'($signed(s_axis_tdata[lane*IN_W+:IN_W]));
-    end else begin : g_unsigned
-      assign x = {1'b0, s_axis_tdata[lane*IN_W+:IN_W]};
-    end
+    assign x = s_axis_tdata[lane*IN_W+:IN_W];
     for (genvar level = 0; level < LEVELS; level++) begin : g_level
-      assign fires[level] = x >= $signed(word[(lane*LEVELS+level)*T_W+:T_W]);
+      logic [T_W-1:0] threshold;
+
+      assign threshold = word[(lane*LEVELS+level)*T_W+:T_W];
+      if (IN_SIGNED) begin : g_signed
+        assign fires[level] = T_W'($signed(x)) >= $signed(threshold);
+      end else begin : g_unsigned
+        assign fires[level] = T_W'(x) >= threshold;
+      end
     end
     if (LEVELS == 1 && OUT_W == 1) begin : g_bipolar
       assign result[lane] = fires[0];

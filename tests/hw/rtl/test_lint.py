@@ -1,0 +1,120 @@
+"""The SystemVerilog is clean for Verilator -Wall and Verible, and illegal parameters do not elaborate."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export.datatypes import BIPOLAR, UINT8
+from export.graph import DataflowGraph, Flatten, Mvau, Thresholds
+from hw.folding import Folding, LayerFolding
+from hw.rtlgen import generate_rtl
+from hw.verilator.tools import find_verilator
+
+RTL_DIR = Path(__file__).resolve().parents[3] / "hw" / "rtl"
+MODULES = sorted(path.stem for path in RTL_DIR.glob("*.sv"))
+COLUMNS = "--column_limit=110"
+
+VARIANTS = {
+    "bnn_popcount": [{"WIDTH": 1}, {"WIDTH": 100}],
+    "bnn_dot": [{}, {"IN_BIPOLAR": 0, "IN_W": 8}, {"IN_BIPOLAR": 0, "IN_W": 4, "IN_SIGNED": 1}],
+    "bnn_mvau": [
+        {},
+        {"SIMD": 8, "PE": 4},
+        {"SIMD": 1, "PE": 1, "LEVELS": 3, "OUT_W": 2},
+        {"IN_BIPOLAR": 0, "IN_W": 8},
+        {"IN_BIPOLAR": 0, "IN_W": 8, "IN_SIGNED": 1, "THRESHOLD_EN": 0, "OUT_W": 20},
+        {"THRESHOLD_EN": 0, "OUT_W": 8},
+    ],
+    "bnn_fifo": [{"DEPTH": 2}, {"DEPTH": 7, "DATA_W": 1}],
+    "bnn_dwc": [{}, {"IN_LANES": 2}, {"IN_LANES": 6}, {"IN_LANES": 4, "ELEMENT_W": 3}],
+    "bnn_thresholding": [{}, {"DEPTH": 3, "LANES": 1}, {"IN_SIGNED": 1, "LEVELS": 3, "OUT_W": 2}],
+    "bnn_scale_bias": [{}, {"PE": 3, "DEPTH": 5}],
+    "bnn_label_select": [{}, {"PE": 1, "DEPTH": 1}, {"PE": 5, "LOGITS_EN": 0}, {"LOGIT_W": 16}],
+}
+
+ILLEGAL = [
+    ("bnn_popcount", {"WIDTH": 0}, "WIDTH is 0"),
+    ("bnn_mvau", {"PE": 3}, "PE 3 must divide MH 4"),
+    ("bnn_mvau", {"SIMD": 5}, "SIMD 5 must divide MW 8"),
+    ("bnn_mvau", {"IN_W": 8}, "bipolar inputs have one bit"),
+    ("bnn_mvau", {"LEVELS": 2}, "LEVELS is 2"),
+    ("bnn_mvau", {"IN_W": 33, "IN_BIPOLAR": 0}, "IN_W is 33"),
+    ("bnn_fifo", {"DEPTH": 1}, "DEPTH is 1"),
+    ("bnn_dwc", {"OUT_LANES": 0}, "OUT_LANES 0"),
+    ("bnn_thresholding", {"DEPTH": 0}, "DEPTH 0"),
+    ("bnn_scale_bias", {"PE": 0}, "must be at least 1"),
+    ("bnn_label_select", {"IN_W": 9}, "LOGIT_W 8 is less than IN_W 9"),
+    ("bnn_label_select", {"LABEL_W": 1}, "LABEL_W 1 can't number 4 classes"),
+]
+
+
+def verilator_lint(sources, top, parameters=None):
+    overrides = [f"-G{name}={value}" for name, value in (parameters or {}).items()]
+    command = [*find_verilator().command, "--lint-only", "-Wall", "-y", str(RTL_DIR), "--top-module", top]
+    return subprocess.run(
+        [*command, *overrides, *map(str, sources)], capture_output=True, text=True, check=False
+    )
+
+
+def verible(tool, *arguments):
+    program = Path(sys.executable).parent / f"verible-verilog-{tool}"
+    return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, check=False)
+
+
+def test_every_module_has_variants():
+    assert sorted(VARIANTS) == MODULES
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_verilator_has_no_warnings(module):
+    for parameters in VARIANTS[module]:
+        done = verilator_lint([RTL_DIR / f"{module}.sv"], module, parameters)
+        assert done.returncode == 0, (parameters, done.stderr)
+
+
+@pytest.mark.parametrize(("module", "parameters", "sentence"), ILLEGAL)
+def test_illegal_parameters_are_named(module, parameters, sentence):
+    done = verilator_lint([RTL_DIR / f"{module}.sv"], module, parameters)
+    assert done.returncode != 0
+    assert f"{module}: " in done.stderr
+    assert sentence in done.stderr
+
+
+def test_verible_has_no_complaints():
+    done = verible("lint", "--rules_config", RTL_DIR / ".rules.verible_lint", *RTL_DIR.glob("*.sv"))
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_modules_are_formatted(module):
+    path = RTL_DIR / f"{module}.sv"
+    assert verible("format", COLUMNS, path).stdout == path.read_text()
+
+
+@pytest.mark.parametrize("trace", [False, True])
+def test_generated_tops_are_clean(tmp_path, trace):
+    weights = np.ones((4, 12), np.int8)
+    thresholds = Thresholds(steps=np.zeros((4, 1), np.int64))
+    nodes = (
+        Flatten(name="flatten_0", input="images", in_type=UINT8),
+        Mvau(name="mvau_0", input="flatten_0", in_type=UINT8, weights=weights, thresholds=thresholds),
+        Mvau(
+            name="mvau_1",
+            input="mvau_0",
+            in_type=BIPOLAR,
+            weights=weights[:, :4].copy(),
+            scale=np.array([3, -1, 2, 7]),
+        ),
+    )
+    graph = DataflowGraph(input_shape=(2, 2, 3), nodes=nodes)
+    folding = Folding({"mvau_0": LayerFolding(pe=2, simd=3), "mvau_1": LayerFolding(pe=4, simd=1)})
+    design = generate_rtl(graph, folding, tmp_path / "rtl", trace=trace)
+    top = tmp_path / "rtl" / design.sources[-1]
+    done = verilator_lint([tmp_path / "rtl" / name for name in design.sources], design.top)
+    assert done.returncode == 0, done.stderr
+    assert verible("lint", "--rules_config", RTL_DIR / ".rules.verible_lint", top).stdout == ""
+    if not trace:
+        assert verible("format", COLUMNS, top).stdout == top.read_text()
