@@ -19,6 +19,7 @@ from export.files import atomic_directory
 from export.graph import DataflowGraph
 from export.graphfile import graph_hash, load_graph, save_graph
 from hw.folding import Folding, read_finn_folding, write_finn_folding
+from hw.rtlgen import generate_rtl
 
 FORMAT_VERSION = 1
 _GRAPH = "graph.safetensors"
@@ -81,8 +82,8 @@ def write_build(
         checkpoint: Trained model to copy in.
 
     Raises:
-        InputError: The folding doesn't fit, a file can't be read or written, or ``path`` is a directory that
-            holds something else than a build.
+        InputError: The folding doesn't fit, hardware can't compute the network, a file can't be read or
+            written, or ``path`` is a directory that holds something else than a build.
     """
     folding.validate(graph)
     if not (math.isfinite(clock_mhz) and clock_mhz > 0):
@@ -91,6 +92,7 @@ def write_build(
     with atomic_directory(path) as directory:
         save_graph(graph, directory / _GRAPH)
         write_finn_folding(folding, graph, directory / _FOLDING)
+        generate_rtl(graph, folding, directory / _RTL)
         about: dict[str, Any] = {
             "version": FORMAT_VERSION,
             "graph_hash": graph_hash(graph),

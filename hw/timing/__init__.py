@@ -1,0 +1,20 @@
+"""Exact cycle counts of the generated hardware, without simulating its bits.
+
+The timing of the dataflow does not depend on the data, so it is enough to follow the handshakes: each module
+of hw/rtl is reduced to the counters that decide its tvalid and tready, and cycles in which no beat moves are
+skipped.
+
+In closed form, where the FIFO before each layer holds one vector::
+
+    II = max over layers of vectors * (MW / SIMD) * (MH / PE)
+
+which is what `predict` returns; tests hold the simulated hardware to it. The latency of the first frame
+follows from the modules one by one: an output beat is ready 4 cycles after the last step of its group of
+neurons, and a layer starts as soon as the first beat of the layer before it has come through the FIFO (1 cycle)
+and the width converter (1 cycle, where there is one).
+"""
+
+from hw.timing.frames import FrameTiming, simulate_frames
+from hw.timing.predict import LayerTiming, Timing, predict
+
+__all__ = ["FrameTiming", "LayerTiming", "Timing", "predict", "simulate_frames"]

@@ -1,0 +1,239 @@
+"""The modules of hw/rtl, reduced to what decides their handshakes.
+
+A model holds the state after a clock edge. In a cycle, `valid` says whether it offers a beat, `ready` whether
+it takes one, and `clock` is the edge at the end of the cycle. `quiet_cycles` and `skip` jump over cycles in
+which no beat moves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import Protocol
+
+from hw.rtlgen import Instance
+from hw.rtlgen.latency import (
+    LABEL_SELECT_LATENCY_CYCLES,
+    MVAU_LATENCY_CYCLES,
+    SCALE_BIAS_LATENCY_CYCLES,
+    THRESHOLDING_LATENCY_CYCLES,
+)
+
+_FOREVER = 1 << 62
+
+
+class Module(Protocol):
+    """One module between two streams."""
+
+    @property
+    def valid(self) -> bool:
+        """Whether m_axis_tvalid is high."""
+        ...
+
+    @property
+    def state(self) -> object:
+        """Everything that decides what comes, hashable."""
+        ...
+
+    def ready(self, out_ready: bool) -> bool:
+        """Whether s_axis_tready is high, given m_axis_tready."""
+        ...
+
+    def clock(self, taken: bool, out_ready: bool) -> None:
+        """The clock edge: ``taken`` is whether a beat was accepted in this cycle."""
+        ...
+
+    def quiet_cycles(self, out_ready: bool) -> int:
+        """Clock edges, at least 0, that change neither `valid` nor `ready` while no beat moves."""
+        ...
+
+    def skip(self, cycles: int, out_ready: bool) -> None:
+        """That many clock edges at once, at most `quiet_cycles`, while no beat moves."""
+        ...
+
+
+class Pipeline:
+    """A pipeline that stands still as a whole while its output waits: every beat leaves as a beat."""
+
+    def __init__(self, latency_cycles: int) -> None:
+        self._latency = latency_cycles
+        # Edges until each beat inside reaches the output; the first one is the next to leave.
+        self._remaining: deque[int] = deque()
+
+    @property
+    def valid(self) -> bool:
+        """Whether m_axis_tvalid is high."""
+        return bool(self._remaining) and self._remaining[0] == 0
+
+    @property
+    def state(self) -> object:
+        """Everything that decides what comes, hashable."""
+        return tuple(self._remaining)
+
+    def ready(self, out_ready: bool) -> bool:
+        """Whether s_axis_tready is high."""
+        return out_ready or not self.valid
+
+    def clock(self, taken: bool, out_ready: bool) -> None:
+        """The clock edge."""
+        if self.ready(out_ready):
+            self._advance(1)
+            if taken:
+                self._remaining.append(self._latency - 1)
+
+    def quiet_cycles(self, out_ready: bool) -> int:
+        """Clock edges that change nothing outside."""
+        if not self._remaining or not self.ready(out_ready):
+            return _FOREVER
+        return self._remaining[0] - 1
+
+    def skip(self, cycles: int, out_ready: bool) -> None:
+        """Many clock edges at once."""
+        if self.ready(out_ready):
+            self._advance(cycles)
+
+    def _advance(self, cycles: int) -> None:
+        if self.valid:
+            self._remaining.popleft()
+        for index in range(len(self._remaining)):
+            self._remaining[index] -= cycles
+
+
+class Mvau(Pipeline):
+    """bnn_mvau: takes SF beats, then replays them for the other NF - 1 groups; one output beat a group."""
+
+    def __init__(self, synapse_fold: int, neuron_fold: int) -> None:
+        super().__init__(MVAU_LATENCY_CYCLES)
+        self._fold = synapse_fold
+        self._steps = synapse_fold * neuron_fold
+        self._step = 0
+
+    @property
+    def state(self) -> object:
+        """Everything that decides what comes, hashable."""
+        return self._step, tuple(self._remaining)
+
+    def ready(self, out_ready: bool) -> bool:
+        """Whether s_axis_tready is high."""
+        return self._step < self._fold and super().ready(out_ready)
+
+    def clock(self, taken: bool, out_ready: bool) -> None:
+        """The clock edge."""
+        if not super().ready(out_ready):
+            return
+        self._advance(1)
+        if taken or self._step >= self._fold:
+            self._step += 1
+            if self._step % self._fold == 0:
+                self._remaining.append(self._latency - 1)
+            if self._step == self._steps:
+                self._step = 0
+
+    def quiet_cycles(self, out_ready: bool) -> int:
+        """Clock edges that change nothing outside."""
+        if not super().ready(out_ready):
+            return _FOREVER
+        to_output = self._remaining[0] - 1 if self._remaining else _FOREVER
+        # The last step of a group makes an output, and the last group ends the replay.
+        to_group_end = self._fold - 1 - self._step % self._fold if self._step >= self._fold else _FOREVER
+        return min(to_output, to_group_end)
+
+    def skip(self, cycles: int, out_ready: bool) -> None:
+        """Many clock edges at once."""
+        if super().ready(out_ready):
+            self._advance(cycles)
+            if self._step >= self._fold:
+                self._step += cycles
+
+
+class _Store:
+    """A module that changes only when beats move."""
+
+    def quiet_cycles(self, out_ready: bool) -> int:
+        """Clock edges that change nothing outside."""
+        return _FOREVER
+
+    def skip(self, cycles: int, out_ready: bool) -> None:
+        """Many clock edges at once."""
+
+
+class Fifo(_Store):
+    """bnn_fifo."""
+
+    def __init__(self, depth: int) -> None:
+        self._depth = depth
+        self._count = 0
+
+    @property
+    def valid(self) -> bool:
+        """Whether m_axis_tvalid is high."""
+        return self._count > 0
+
+    @property
+    def state(self) -> object:
+        """Everything that decides what comes, hashable."""
+        return self._count
+
+    def ready(self, out_ready: bool) -> bool:
+        """Whether s_axis_tready is high."""
+        return self._count < self._depth
+
+    def clock(self, taken: bool, out_ready: bool) -> None:
+        """The clock edge."""
+        self._count += int(taken) - int(self.valid and out_ready)
+
+
+class WidthConverter(_Store):
+    """bnn_dwc, in units of the greatest common divisor of both widths."""
+
+    def __init__(self, in_lanes: int, out_lanes: int) -> None:
+        unit = math.gcd(in_lanes, out_lanes)
+        self._in, self._out = in_lanes // unit, out_lanes // unit
+        self._have = 0
+
+    @property
+    def valid(self) -> bool:
+        """Whether m_axis_tvalid is high."""
+        return self._have >= self._out
+
+    @property
+    def state(self) -> object:
+        """Everything that decides what comes, hashable."""
+        return self._have
+
+    def ready(self, out_ready: bool) -> bool:
+        """Whether s_axis_tready is high."""
+        return self._after_output(out_ready) < self._out
+
+    def clock(self, taken: bool, out_ready: bool) -> None:
+        """The clock edge."""
+        self._have = self._after_output(out_ready) + (self._in if taken else 0)
+
+    def _after_output(self, out_ready: bool) -> int:
+        return self._have - self._out if self.valid and out_ready else self._have
+
+
+def build_module(instance: Instance) -> Module:
+    """Return the model of an instance, in the state after a reset."""
+    match instance.module:
+        case "bnn_mvau":
+            return Mvau(
+                _integer(instance, "MW") // _integer(instance, "SIMD"),
+                _integer(instance, "MH") // _integer(instance, "PE"),
+            )
+        case "bnn_fifo":
+            return Fifo(_integer(instance, "DEPTH"))
+        case "bnn_dwc":
+            return WidthConverter(_integer(instance, "IN_LANES"), _integer(instance, "OUT_LANES"))
+        case "bnn_thresholding":
+            return Pipeline(THRESHOLDING_LATENCY_CYCLES)
+        case "bnn_scale_bias":
+            return Pipeline(SCALE_BIAS_LATENCY_CYCLES)
+        case "bnn_label_select":
+            return Pipeline(LABEL_SELECT_LATENCY_CYCLES)
+        case other:
+            raise ValueError(f"{instance.name}: no timing model of {other}")
+
+
+def _integer(instance: Instance, name: str) -> int:
+    return int(instance.parameters[name])

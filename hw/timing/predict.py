@@ -1,0 +1,66 @@
+"""Latency and initiation interval of a folded network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from export.graph import DataflowGraph
+from hw.folding import Folding
+from hw.timing.frames import simulate_frames
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerTiming:
+    """The time that one layer works on a frame.
+
+    Attributes:
+        name: Of the Mvau node.
+        busy_cycles: Cycles in which it computes: SF * NF for each vector.
+        utilisation: Share of the initiation interval; 1 in the slowest layer.
+    """
+
+    name: str
+    busy_cycles: int
+    utilisation: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """The timing of the generated hardware.
+
+    Attributes:
+        latency_cycles: From the first input beat to the last output beat of a frame that finds the hardware
+            idle, both included.
+        ii_cycles: From one frame to the next when they come back to back.
+        layers: Every layer, in order.
+    """
+
+    latency_cycles: int
+    ii_cycles: int
+    layers: tuple[LayerTiming, ...]
+
+    def fps(self, clock_mhz: float) -> float:
+        """Frames a second at a clock."""
+        return clock_mhz * 1e6 / self.ii_cycles
+
+    def latency_us(self, clock_mhz: float) -> float:
+        """Latency of a frame that finds the hardware idle [µs]."""
+        return self.latency_cycles / clock_mhz
+
+
+def predict(graph: DataflowGraph, folding: Folding) -> Timing:
+    """Return the exact timing of the hardware that `hw.rtlgen.generate_rtl` makes of a network.
+
+    Raises:
+        InputError: The folding does not fit, or hardware can't compute the network.
+    """
+    cycles = folding.layer_cycles(graph)
+    ii_cycles = max(cycles.values())
+    return Timing(
+        latency_cycles=int(simulate_frames(graph, folding, 1).cycles[0]),
+        ii_cycles=ii_cycles,
+        layers=tuple(
+            LayerTiming(name=name, busy_cycles=busy, utilisation=busy / ii_cycles)
+            for name, busy in cycles.items()
+        ),
+    )
