@@ -11,6 +11,7 @@ import numpy.typing as npt
 from export.errors import InputError
 from export.graph import IntArray
 
+_MAGIC = b"\x93NUMPY"
 _FORMAT_ERRORS = (ValueError, EOFError, SyntaxError, TypeError, OverflowError, RecursionError, MemoryError)
 
 
@@ -72,12 +73,17 @@ def _open(path: Path) -> npt.NDArray[Any]:
     if path.exists() and not path.is_file():
         raise InputError(f"{path} is not a regular file")
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        with path.open("rb") as handle:
+            start = handle.read(len(_MAGIC))
+        if start[:2] == b"PK":
+            raise InputError(f"{path} is an .npz file", hint="save the one array as .npy with numpy.save")
+        if start != _MAGIC:
+            raise InputError(f"{path} is no .npy file", hint="write it with numpy.save")
+        # A mapping holds no pixels in memory, and refuses arrays of Python objects.
+        return np.lib.format.open_memmap(path, mode="r")
     except OSError as error:
         raise InputError(f"can't read {path}: {error.strerror or error}") from error
     except _FORMAT_ERRORS as error:
-        raise InputError(f"{path} is no .npy file: {error}", hint="write it with numpy.save") from error
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise InputError(f"{path} is an .npz file", hint="save the one array as .npy with numpy.save")
-    return array
+        raise InputError(
+            f"{path} is a damaged .npy file: {error}", hint="write it with numpy.save"
+        ) from error

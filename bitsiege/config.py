@@ -225,7 +225,7 @@ class RunConfig(Section):
 
     name: Name = "demo"
     data: DataConfig = DataConfig()
-    model: ModelConfig = ModelConfig()
+    model: ModelConfig = ModelConfig(hidden=(64, 64, 64))
     train: TrainSection = TrainSection()
     export: ExportSection = ExportSection()
     compile: CompileSection = CompileSection(fps=1_000_000)

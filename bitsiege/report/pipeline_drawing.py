@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from markupsafe import Markup
@@ -60,7 +60,12 @@ def _arrange(layers: Sequence[Layer], first: tuple[str, ...], last: tuple[str, .
             x, y = 1.0, y + _ROW_HEIGHT + _ROW_GAP
         places.append(_Place(x=x, y=y, width=width, layer=layer, lines=lines))
         x += width + _GAP
-    return places
+    return _centred(places) if len({place.y for place in places}) == 1 else places
+
+
+def _centred(places: list[_Place]) -> list[_Place]:
+    shift = (_WIDTH - places[-1].x - places[-1].width) / 2
+    return [replace(place, x=place.x + shift) for place in places]
 
 
 def _arrow(before: _Place, after: _Place) -> list[Markup]:

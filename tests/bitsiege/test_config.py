@@ -1,0 +1,134 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from bitsiege.config import RunConfig, TrainSection, default_config, load_config, parse_config
+from bitsiege.pipeline.steps import network_spec, train_config
+from export.errors import InputError
+from quant_models.data import load_dataset
+from quant_models.spec import PRESETS
+from quant_models.trainconfig import TrainConfig
+
+DEMO = Path(__file__).resolve().parents[2] / "configs" / "demo.toml"
+
+
+def test_the_shipped_file_is_the_default():
+    assert load_config(DEMO) == default_config()
+
+
+def test_an_empty_file_is_the_default(tmp_path: Path):
+    path = tmp_path / "empty.toml"
+    path.write_text("")
+    assert load_config(path) == default_config()
+
+
+def test_every_training_setting_can_be_configured():
+    assert set(TrainSection.model_fields) == {field.name for field in dataclasses.fields(TrainConfig)}
+    config = parse_config({"train": {"epochs": 7, "zoom": 0.25}}, where="x")
+    assert (train_config(config).epochs, train_config(config).zoom) == (7, 0.25)
+
+
+def test_the_network_follows_the_data_set():
+    config = parse_config({"name": "n", "model": {"preset": "tfc", "input_mode": "binary"}}, where="x")
+    spec = network_spec(config, load_dataset("digits"))
+    assert spec.hidden == PRESETS["tfc"].hidden
+    assert (spec.input_shape, spec.classes, spec.input_mode, spec.name) == ((8, 8, 1), 10, "binary", "n")
+
+
+def test_a_configuration_is_frozen():
+    with pytest.raises(ValidationError):
+        default_config().train.epochs = 3
+
+
+@pytest.mark.parametrize(
+    ("values", "message", "hint"),
+    [
+        (
+            {
+                "attacks": [
+                    {"name": "fgsm", "epsilons": [0.1]},
+                    {"name": "pgd", "epsilons": [0.1], "restart": 2},
+                ]
+            },
+            "run.toml: attacks[1].restart: unknown key; did you mean restarts?",
+            "known here: name, epsilons",
+        ),
+        (
+            {"attacks": [{"name": "pgd", "epsilom": [0.1]}]},
+            "attacks[0].epsilom: unknown key; did you mean epsilons?",
+            "",
+        ),
+        ({"trian": {}}, "run.toml: trian: unknown key; did you mean train?", "known here: name, data"),
+        ({"train": {"qqqqqq": 1}}, "run.toml: train.qqqqqq: unknown key", "known here: epochs"),
+        ({"train": {"epochs": 0}}, "train.epochs: must be greater than or equal to 1", "it is 0"),
+        ({"train": {"epochs": "many"}}, "train.epochs: must be a valid integer", "it is 'many'"),
+        (
+            {"train": {"patience": 2, "validation_fraction": 0}},
+            "train: patience needs a validation_fraction",
+            "",
+        ),
+        (
+            {"attacks": [{"name": "pgd", "epsilons": [0.1, 2]}]},
+            "attacks[0].epsilons[1]: must be less than",
+            "it is 2",
+        ),
+        ({"attacks": []}, "attacks: tuple should have at least 1 item", ""),
+        ({"attacks": [{"name": "fgsm", "epsilons": [0.1], "steps": 3}]}, "attacks[0]: fgsm is one step", ""),
+        ({"attacks": [{"name": "fgsm", "epsilons": [0.1]}] * 2}, "an attack is there twice", ""),
+        (
+            {"attacks": [{"name": "cw", "epsilons": [0.1]}]},
+            "attacks[0].name: must be 'fgsm' or 'pgd'",
+            "'cw'",
+        ),
+        ({"model": {"preset": "tfc", "hidden": [3]}}, "model: give either preset or hidden", ""),
+        ({"compile": {"fps": float("nan")}}, "compile.fps: must be a finite number", ""),
+        ({"compile": {"fps": 1, "folding": "f.json"}}, "compile: give either fps or folding", ""),
+        ({"replay": {"targets": ["torch"], "limits": {"rtl": 3}}}, "replay: limits names 'rtl'", ""),
+        ({"replay": {"limits": {"torch": 3}}}, "replay: 'torch' comes first", ""),
+        ({"replay": {"targets": ["fpga"]}}, "replay.targets[0]: must be", ""),
+        ({"name": "../x"}, "name: string should match", "it is '../x'"),
+        ({"data": 3}, "data: ", ""),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_its_path(values: dict, message: str, hint: str):
+    with pytest.raises(InputError) as caught:
+        parse_config(values, where="run.toml")
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+    assert caught.value.exit_status == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"name = ", b"\xff\xfe", b"x = " + b"[" * 5000, b"#" * (1 << 20) + b"\n", b"a = 1\na = 2"],
+    ids=["cut off", "no text", "deep", "huge", "twice"],
+)
+def test_files_that_are_no_toml(tmp_path: Path, content: bytes):
+    path = tmp_path / "bad.toml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"bad\.toml"):
+        load_config(path)
+
+
+def test_a_missing_file(tmp_path: Path):
+    with pytest.raises(InputError, match="No such file"):
+        load_config(tmp_path / "none.toml")
+
+
+def test_a_folding_file_is_found_beside_the_configuration(tmp_path: Path):
+    path = tmp_path / "c.toml"
+    path.write_text('[compile]\nfolding = "f.json"\n')
+    assert load_config(path).compile.folding == tmp_path / "f.json"
+
+
+def test_a_dumped_configuration_reads_back():
+    config = default_config()
+    assert RunConfig.model_validate(config.model_dump(mode="json", exclude_none=True)) == config
+
+
+def test_unset_parameters_are_left_to_the_attack():
+    fgsm, pgd = default_config().attacks
+    assert set(fgsm.parameters) == {"goal", "temperature", "seed"}
+    assert set(pgd.parameters) == {"goal", "temperature", "seed", "steps"}
