@@ -122,9 +122,11 @@ from pathlib import Path
 import numpy as np
 from export.datatypes import BIPOLAR, UINT8, DataType
 from export.graph import INPUT_TENSOR, DataflowGraph, Flatten, Mvau, Thresholding, Thresholds
-from hw.emulator import EmulatorTarget
+from hw.emulator import EmulatorTarget, steps
 from hw.emulator.library import ISAS, open_library
 
+# Small blocks, so that some fill their buffers to the last byte.
+steps._MAX_BLOCK_IMAGES = 8
 library = open_library(Path(sys.argv[1]))
 rng = np.random.default_rng(0)
 
@@ -150,8 +152,8 @@ def graph(shape, binarised, hidden, out_type, weight_type, flatten_first):
     if binarised:
         add(lambda **f: Thresholding(thresholds=Thresholds(steps=np.array([[128]])), **f))
     levels = 1 if out_type.is_bipolar else 3
-    steps = np.sort(rng.integers(-9, 9, (hidden, levels)), axis=1)
-    dense(hidden, weight_type, Thresholds(steps=steps, out_type=out_type))
+    levels = np.sort(rng.integers(-9, 9, (hidden, levels)), axis=1)
+    dense(hidden, weight_type, Thresholds(steps=levels, out_type=out_type))
     if not flatten_first:
         add(Flatten)
     dense(10, BIPOLAR, None)
@@ -164,7 +166,7 @@ for shape, binarised, hidden, (out_type, weight_type), flatten_first in itertool
     shapes, (True, False), (1, 9, 70), kinds, (True, False)
 ):
     network = graph(shape, binarised, hidden, out_type, weight_type, flatten_first)
-    images = rng.integers(0, 256, (7, *shape)).astype(np.uint8)
+    images = rng.integers(0, 256, (19, *shape)).astype(np.uint8)
     for isa in filter(library.supports, ISAS):
         target = EmulatorTarget(network, isa=isa, threads=2, library=library)
         target.infer(images)

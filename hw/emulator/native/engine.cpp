@@ -12,10 +12,24 @@
 #include <thread>
 #include <vector>
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace bitsiege {
 namespace {
 
 constexpr size_t kAlignment = 64;
+
+// Lets the address sanitizer see where a buffer ends inside an arena.
+void forbid(const uint8_t *begin, const uint8_t *end) {
+#if defined(__SANITIZE_ADDRESS__)
+  ASAN_POISON_MEMORY_REGION(begin, end - begin);
+#else
+  static_cast<void>(begin);
+  static_cast<void>(end);
+#endif
+}
 
 struct Free {
   void operator()(uint8_t *memory) const { std::free(memory); }
@@ -53,7 +67,7 @@ class Engine {
     for (size_t buffer = static_cast<size_t>(outputs) + 1; buffer < image_bytes_.size(); ++buffer) {
       arena_offsets_.push_back(arena_bytes_);
       const size_t bytes = static_cast<size_t>(image_bytes_[buffer] * block_);
-      arena_bytes_ += (bytes + kAlignment - 1) / kAlignment * kAlignment;
+      arena_bytes_ += (bytes + kAlignment) / kAlignment * kAlignment;  // at least one byte between buffers
     }
   }
 
@@ -125,9 +139,20 @@ class Engine {
 
   Memory take_arena() {
     const std::lock_guard<std::mutex> guard(mutex_);
-    if (spare_.empty()) return allocate(arena_bytes_);
+    if (spare_.empty()) return new_arena();
     Memory arena = std::move(spare_.back());
     spare_.pop_back();
+    return arena;
+  }
+
+  Memory new_arena() const {
+    Memory arena = allocate(arena_bytes_);
+    for (size_t i = 0; i < arena_offsets_.size(); ++i) {
+      const size_t begin = arena_offsets_[i];
+      const size_t bytes = static_cast<size_t>(image_bytes_[static_cast<size_t>(outputs_) + 1 + i] * block_);
+      const size_t end = i + 1 < arena_offsets_.size() ? arena_offsets_[i + 1] : arena_bytes_;
+      forbid(arena.get() + begin + bytes, arena.get() + end);
+    }
     return arena;
   }
 
