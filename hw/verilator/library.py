@@ -17,6 +17,7 @@ from hw.verilator.tools import Compiler, Verilator, find_compiler, find_verilato
 LIBRARY_NAME = "design.so"
 _TOP = "bnn_top"
 _HARNESS = Path(__file__).parent / "cpp" / "harness.cpp"
+_POPCOUNT = Path(__file__).parent / "cpp" / "popcount.h"
 _FST = Path(__file__).parent / "cpp" / "fst"
 _COMPILE_JOBS = 2
 
@@ -91,6 +92,7 @@ def build_library(design: Design, *, debug: bool = False, cache_dir: Path | None
         _control_file(design, debug=debug),
         *(part for source in design.sources for part in (source.name, source.read_bytes())),
         _HARNESS.read_text(encoding="utf-8"),
+        _POPCOUNT.read_text(encoding="utf-8"),
         Path(__file__).read_text(encoding="utf-8"),
         *_toolchain(verilator, compiler),
     )
@@ -134,7 +136,8 @@ def _compile_model(
     generated = sorted(path.name for path in (directory / "model").glob("*.cpp"))
     slow = [name for name in generated if "Slow" in name or "Trace" in name]
     fast = [name for name in generated if name not in slow]
-    for name, includes in (("slow.cpp", slow), ("fast.cpp", fast)):
+    (directory / _POPCOUNT.name).write_bytes(_POPCOUNT.read_bytes())
+    for name, includes in (("slow.cpp", slow), ("fast.cpp", [_POPCOUNT.name, *fast])):
         text = "".join(f'#include "{include}"\n' for include in includes)
         (directory / name).write_text(text, encoding="utf-8")
     level, slow_level = ("-O1", "-O0") if debug else ("-O3", "-O1")
