@@ -153,7 +153,7 @@ class Attack(ABC):
         """
         require_count("the batch size", batch_size, least=1)
         images, labels = check_batch(images, labels)
-        pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().float()
+        pixels = torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2).contiguous()
         with evaluating(model):
             batches = pixels.split(batch_size)
             clean = torch.cat([predict(model, _padded(batch, batch_size))[: len(batch)] for batch in batches])

@@ -89,7 +89,8 @@ class TorchTarget:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _run(self, images: ImageArray) -> IntArray:
-        pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().float() / 255
+        # astype copies: torch warns of arrays that it may not write to.
+        pixels = torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2).contiguous() / 255
         logits = self.module(pixels)
         if not isinstance(logits, Tensor) or tuple(logits.shape) != (len(images), self.graph.classes):
             found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__

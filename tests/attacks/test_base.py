@@ -79,6 +79,13 @@ def test_same_seed_same_bytes_in_any_batch(net, images, labels):
     assert tail.adversarial.tobytes() == whole.adversarial[33:].tobytes()
 
 
+def test_read_only_arrays_will_do(net, images, labels):
+    images.flags.writeable = labels.flags.writeable = False
+    targets = (labels + 1) % 5
+    targets.flags.writeable = False
+    assert Pgd(eps=0.1, steps=1, goal=Goal.GIVEN).craft(net, images, labels, targets=targets).classes == 5
+
+
 def test_another_seed_gives_other_bytes(net, images, labels):
     one, two = (Pgd(eps=0.1, steps=2, seed=seed).craft(net, images, labels).adversarial for seed in (0, 1))
     assert one.tobytes() != two.tobytes()

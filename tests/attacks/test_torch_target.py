@@ -39,6 +39,11 @@ def test_it_is_a_tracing_target(net, graph):
     assert isinstance(TorchTarget(net, graph), TracingTarget)
 
 
+def test_read_only_images_will_do(net, graph, images):
+    images.flags.writeable = False
+    assert len(TorchTarget(net, graph).infer(images).logits) == 40
+
+
 def test_mode_and_hooks_are_put_back(net, graph, images):
     net.train()
     target = TorchTarget(net, graph)

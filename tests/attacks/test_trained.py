@@ -8,6 +8,11 @@ import pytest
 from attacks.fgsm import Fgsm
 from attacks.goal import Goal
 from attacks.pgd import Pgd
+from attacks.surrogate import Surrogate
+from attacks.torch_target import TorchTarget
+from export.lowering import lower_model
+from export.qonnx_export import export_qonnx
+from hw.reference import ReferenceTarget
 from quant_models.checkpoint import load_checkpoint
 from quant_models.data import load_dataset
 from quant_models.spec import MlpSpec
@@ -25,6 +30,13 @@ def model(request, tmp_path_factory):
     path = tmp_path_factory.mktemp("trained") / f"{request.param}.safetensors"
     train(spec, load_dataset("digits"), TrainConfig(epochs=10, batch_size=64), checkpoint=path)
     return load_checkpoint(path).build()
+
+
+@pytest.fixture(scope="module")
+def graph(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("lowered") / "model.onnx"
+    export_qonnx(model, path, input_shape=(8, 8, 1))
+    return lower_model(path)
 
 
 def _accuracy(attack, model, digits):
@@ -62,3 +74,23 @@ def test_targeted_attack_reaches_its_class(model, digits):
     attack = Pgd(eps=0.3, goal=Goal.NEXT)
     result = attack.craft(model, digits.images, digits.labels)
     assert result.success.mean() > 0.5
+
+
+def test_module_and_graph_agree_in_every_layer(model, graph, digits):
+    torch_target, reference = TorchTarget(model, graph), ReferenceTarget(graph)
+    adversarial = Pgd(eps=0.2, steps=5).craft(model, digits.images, digits.labels).adversarial
+    for images in (digits.images, adversarial):
+        expected = reference.trace(images)
+        traced = torch_target.trace(images)
+        assert len(traced) >= 3
+        for name, values in traced.items():
+            np.testing.assert_array_equal(values, expected[name])
+
+
+def test_surrogate_attacks_about_as_well_as_the_module(model, graph, digits):
+    attack = Pgd(eps=0.2)
+    through_module = attack.craft(model, digits.images, digits.labels).success.mean()
+    result = attack.craft(Surrogate(graph), digits.images, digits.labels)
+    fooled = ReferenceTarget(graph).infer(result.adversarial).labels != digits.labels
+    np.testing.assert_array_equal(fooled, result.success)
+    assert fooled.mean() > through_module - 0.1
