@@ -73,7 +73,6 @@ class RtlDesign:
         memories: Text of every memory file by name.
         top_text: The text of the top module.
         sources: Names of all SystemVerilog files, the top last.
-        trace: Whether the streams of the nodes are public to a simulator's harness.
         top: Name of the top module.
         label_w: Bits of the label in an output beat.
     """
@@ -82,7 +81,6 @@ class RtlDesign:
     memories: Mapping[str, str]
     top_text: str
     sources: tuple[str, ...]
-    trace: bool
     top: str = TOP
     label_w: int = LABEL_W
 

@@ -21,7 +21,6 @@ def plan_rtl(
     graph: DataflowGraph,
     folding: Folding,
     *,
-    trace: bool = False,
     fifo_depths: Mapping[str, int] | None = None,
 ) -> RtlDesign:
     """Describe the hardware of a network, without writing anything.
@@ -29,7 +28,6 @@ def plan_rtl(
     Args:
         graph: The network: a chain of nodes whose last one is an Mvau without thresholds.
         folding: PE and SIMD of every Mvau.
-        trace: Make the output streams of the nodes public to a Verilator harness.
         fifo_depths: Depth of the FIFO before an Mvau, by node name, where it isn't one vector (SF beats).
 
     Raises:
@@ -40,9 +38,8 @@ def plan_rtl(
     return RtlDesign(
         instances=tuple(chain.instances),
         memories=chain.memories,
-        top_text=write_top(chain.instances, trace=trace),
+        top_text=write_top(chain.instances),
         sources=(*(f"{name}.sv" for name in modules), f"{TOP}.sv"),
-        trace=trace,
     )
 
 
@@ -51,7 +48,6 @@ def generate_rtl(
     folding: Folding,
     directory: Path,
     *,
-    trace: bool = False,
     fifo_depths: Mapping[str, int] | None = None,
 ) -> RtlDesign:
     """Write the hardware of a network to a directory of its own; the same input gives the same bytes.
@@ -60,7 +56,6 @@ def generate_rtl(
         graph: The network: a chain of nodes whose last one is an Mvau without thresholds.
         folding: PE and SIMD of every Mvau.
         directory: Replaced as a whole. The memory files are read from the parameter ``MEM_DIR`` of the top.
-        trace: Make the output streams of the nodes public to a Verilator harness.
         fifo_depths: Depth of the FIFO before an Mvau, by node name, where it isn't one vector (SF beats).
 
     Returns:
@@ -70,7 +65,7 @@ def generate_rtl(
         InputError: The folding does not fit, the hardware can't compute a node, or the directory can't be
             written.
     """
-    design = plan_rtl(graph, folding, trace=trace, fifo_depths=fifo_depths)
+    design = plan_rtl(graph, folding, fifo_depths=fifo_depths)
     with atomic_directory(directory) as temporary:
         for name in design.sources[:-1]:
             (temporary / name).write_bytes((RTL_DIR / name).read_bytes())

@@ -34,15 +34,13 @@ endmodule
 
 `default_nettype wire
 """
-_PUBLIC = " /* verilator public_flat_rd */"
 
 
-def write_top(instances: Sequence[Instance], *, trace: bool) -> str:
+def write_top(instances: Sequence[Instance]) -> str:
     """Return the SystemVerilog text of the top module.
 
     Args:
         instances: The chain.
-        trace: Make the output streams of the nodes public to a Verilator harness.
     """
     source, sink = instances[0].source, instances[-1].sink
     high_in, high_out = str(source.width_bits - 1), str(sink.width_bits + LABEL_W - 1)
@@ -60,18 +58,17 @@ def write_top(instances: Sequence[Instance], *, trace: bool) -> str:
         none=" " * (digits + 4),
     )
     parts = [header]
-    parts += [_declare(i.sink, public=trace and i.sink.node is not None) for i in instances[:-1]]
+    parts += [_declare(i.sink) for i in instances[:-1]]
     parts += [_instantiate(i, last=i is instances[-1]) for i in instances]
     return "".join(parts) + _FOOTER
 
 
-def _declare(stream: Stream, *, public: bool) -> str:
-    mark = _PUBLIC if public else ""
+def _declare(stream: Stream) -> str:
     return (
         f"\n  // {stream.beats} beats a frame, {stream.lanes} {stream.dtype} a beat.\n"
-        f"  logic [{stream.width_bits - 1}:0] {stream.name}_tdata{mark};\n"
-        f"  logic {stream.name}_tvalid{mark};\n"
-        f"  logic {stream.name}_tready{mark};\n"
+        f"  logic [{stream.width_bits - 1}:0] {stream.name}_tdata;\n"
+        f"  logic {stream.name}_tvalid;\n"
+        f"  logic {stream.name}_tready;\n"
     )
 
 

@@ -89,14 +89,6 @@ def test_generation_is_complete_and_deterministic(tmp_path):
     assert designs[0] == plan_rtl(make_graph(), FOLDING)
 
 
-def test_tracing_marks_only_the_nodes_streams():
-    plain, traced = (plan_rtl(make_graph(), FOLDING, trace=trace).top_text for trace in (False, True))
-    assert "public" not in plain
-    marked = [line.split()[-5] for line in traced.splitlines() if "public_flat_rd" in line]
-    assert len(marked) == 3 * 3
-    assert traced.replace(" /* verilator public_flat_rd */", "") == plain
-
-
 def test_a_folding_that_does_not_divide_is_refused():
     with pytest.raises(InputError, match="SIMD 5 does not divide MW 12"):
         plan_rtl(make_graph(), Folding({**FOLDING.layers, "mvau_0": LayerFolding(pe=4, simd=5)}))
