@@ -22,7 +22,7 @@ Tensors = dict[str, npt.NDArray[Any]]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-_ORT_ERRORS_ONLY = 3
+_ORT_FATAL_ONLY = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -77,6 +77,10 @@ def open_executor(path: Path) -> QonnxExecutor:
     described = load_model(path)
     frame = tuple(size or 0 for size in described.input_shape[1:])
     proto = load_proto(path)
+    # Nodes that no output depends on were not checked when the file was read, so they are not executed.
+    live = {name for node in described.nodes for name in node.outputs}
+    for node in [node for node in proto.graph.node if live.isdisjoint(node.output)]:
+        proto.graph.node.remove(node)
     model = _guarded(path, _prepare, proto, described.input_name, (1, *frame))
     return QonnxExecutor(path=path, input_name=described.input_name, frame=frame, batch=1, model=model)
 
@@ -149,7 +153,7 @@ def _guarded(path: Path, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kw
 @contextlib.contextmanager
 def _quiet() -> Generator[None]:
     onnxruntime: Any = importlib.import_module("onnxruntime")
-    onnxruntime.set_default_logger_severity(_ORT_ERRORS_ONLY)
+    onnxruntime.set_default_logger_severity(_ORT_FATAL_ONLY)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from export.errors import BitsiegeError, LoweringError
 from export.graph import DataflowGraph
 from export.lowering.chain import build_chain
@@ -39,7 +41,9 @@ def lower_with_notes(path: Path) -> Lowered:
     """Lower a QONNX file and tell where executors of the float network may disagree; see `lower_model`."""
     model = load_model(path)
     try:
-        return lower_chain(build_chain(model))
+        # Executors overflow to infinity too; what is not a number is refused where it matters.
+        with np.errstate(all="ignore"):
+            return lower_chain(build_chain(model))
     except BitsiegeError as error:
         raise LoweringError(
             f"{path}: {error.message}", hint=error.hint, path=str(path), **error.context

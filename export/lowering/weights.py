@@ -17,6 +17,7 @@ MAX_BOUND = 1 << 24
 
 _MAX_WEIGHT = 127
 _MAX_PARTIAL = 1 << 53
+_FLOAT32_LIMIT = 2.0**127
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -114,12 +115,15 @@ def accumulators(step: LinearStep, stream: Stream) -> Accumulators:
             f"adds up to {max(bound, int(partial.max()))}, more than float32 can tell apart",
             hint="use fewer inputs, or fewer bits at the input",
         )
+    units = split.scales * stream.unit
+    if not units.max() * max(bound, float(partial.max())) < _FLOAT32_LIMIT:
+        raise refuse(step.node, "adds up to more than float32 can hold", hint="use a smaller weight scale")
     return Accumulators(
         weights=weights,
         type=split.type,
         multiplier=stream.multiplier,
         offsets=split.integers @ offsets,
-        units=split.scales * stream.unit,
+        units=units,
         bound=bound,
         step=2 if split.type.is_bipolar and stream.type.is_bipolar else 1,
         float_bound=int(partial.max()),

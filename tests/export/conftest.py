@@ -85,7 +85,7 @@ class OnnxBuilder:
 
 
 def run_portable(model: onnx.ModelProto, images: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
-    """Run a portable model on uint8 NHWC images with onnxruntime, without its optimiser; every output by name."""
+    """Run a portable model on uint8 NHWC images with onnxruntime, unoptimised; every output by name."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

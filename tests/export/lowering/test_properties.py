@@ -75,10 +75,7 @@ def build(b: Any, network: Network) -> list[str]:
     names: list[str] = []
     x = b.bipolar(b.node("Sub", b.node("Mul", b.flatten("x"), b.const(2.0)), b.const(1.0)))
     for index, weights in enumerate(network.weights):
-        if network.gemm:
-            x = b.node("Gemm", x, b.bipolar(b.const(weights)), transB=1)
-        else:
-            x = b.dense(x, weights)
+        x = b.node("Gemm", x, b.bipolar(b.const(weights)), transB=1) if network.gemm else b.dense(x, weights)
         if index < len(network.norms):
             norm = network.norms[index]
             if network.relu:
@@ -118,7 +115,9 @@ def test_every_value_equals_onnxruntime_and_qonnx(
 
 @settings(max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1), scale=st.sampled_from([1.0, 0.5, 4.0]))
-def test_eight_bit_input_equals_onnxruntime(seed: int, scale: float, builder: Any, ort: Any, tmp_path: Any) -> None:
+def test_eight_bit_input_equals_onnxruntime(
+    seed: int, scale: float, builder: Any, ort: Any, tmp_path: Any
+) -> None:
     rng = np.random.default_rng(seed)
     hidden, logits = rng.normal(size=(6, 8)), rng.normal(size=(3, 6))
     bias = np.round(rng.normal(size=3) * 16) / 16
