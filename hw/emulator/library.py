@@ -46,9 +46,12 @@ class NativeLibrary:
             raise InputError(f"this processor has no {isa}", hint="leave the choice to the program")
         return isa
 
-    def popcount_limit_macs_per_s(self, isa: str, iterations: int) -> float:
-        """Measure xor, popcount and add on registers [multiply-accumulates/s, one thread]."""
-        return float(self.handle.bitsiege_popcount_limit(ISAS.index(isa), iterations))
+    def popcount_macs(self, isa: str, iterations: int) -> int:
+        """Run xor, popcount and add on registers, and return the multiply-accumulates done.
+
+        Timed, it tells the most that the emulator could reach on one thread of this machine.
+        """
+        return int(self.handle.bitsiege_popcount_macs(ISAS.index(isa), iterations))
 
 
 @cache
@@ -83,7 +86,7 @@ def open_library(path: Path) -> NativeLibrary:
         ),
         "bitsiege_destroy": (None, [pointer]),
         "bitsiege_run": (integer, [pointer, pointer, integer, pointer, integer]),
-        "bitsiege_popcount_limit": (ctypes.c_double, [integer, integer]),
+        "bitsiege_popcount_macs": (integer, [integer, integer]),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(handle, name)

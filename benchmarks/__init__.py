@@ -1,0 +1,1 @@
+"""Performance, each number beside its peer measured in the same run."""

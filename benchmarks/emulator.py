@@ -1,0 +1,281 @@
+"""The emulator against this machine's popcount limit, and against what else computes the same network.
+
+    python -m benchmarks.emulator [--json] [--networks tfc sfc lfc] [--repeats N]
+
+All of it runs in one process on the same random ±1 networks (speed doesn't depend on the values) and the
+same random images; every repeat measures everything once, so that a change of clock or load meets all alike.
+Peers run on one thread at the batch size that suits them best, and get their float input ready-made:
+
+- onnxruntime and torch: the cheapest float network that is exact (see `benchmarks.float_twin`);
+- brevitas: the model as trained, in eval mode;
+- qonnx: the qonnx package on the exported file, image by image as it was exported;
+- qonnx-batched: our `qonnx` target, which takes the constants out and runs batches.
+
+The logits of all must be equal, or the benchmark fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.emulator_peers import Peer, make_peers
+from export.errors import BitsiegeError, DivergenceError
+from export.graph import DataflowGraph
+from export.lowering import lower_model
+from export.qonnx_export import export_qonnx
+from hw.emulator import EmulatorTarget
+from hw.emulator.library import ISAS, NativeLibrary, load_library
+from hw.reference import ReferenceTarget
+from hw.target import ImageArray
+from quant_models.mlp import BinaryMlp, build_model
+from quant_models.spec import PRESETS
+
+_CHECKED_IMAGES = 1000
+_MACS_PER_RUN = 2e10
+_MAX_IMAGES = 40_000
+_LIMIT_RUN_S = 0.01
+_PEER_RUN_S = 0.1
+_PEER_MAX_IMAGES = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """Something to time: how many units one call handles, and the call."""
+
+    units: float
+    run: Callable[[], object]
+
+
+def measure_interleaved(tasks: dict[str, Task], repeats: int) -> dict[str, list[float]]:
+    """Return units/s of each task in each repeat."""
+    rates: dict[str, list[float]] = {name: [] for name in tasks}
+    for _ in range(repeats):
+        for name, task in tasks.items():
+            start = time.perf_counter()
+            task.run()
+            rates[name].append(task.units / (time.perf_counter() - start))
+    return rates
+
+
+def make_network(name: str, folder: Path) -> tuple[BinaryMlp, Path, DataflowGraph]:
+    """Return a network with random weights, its QONNX file, and its graph."""
+    spec = PRESETS[name]
+    torch.manual_seed(0)
+    model = build_model(spec)
+    with torch.no_grad():  # in training mode: BatchNorm takes up the statistics of its inputs
+        for _ in range(10):
+            model(torch.rand(256, spec.input_shape[2], *spec.input_shape[:2]))
+    path = folder / f"{name}.onnx"
+    export_qonnx(model.eval(), path, input_shape=spec.input_shape)
+    return model, path, lower_model(path)
+
+
+def check_equal(
+    graph: DataflowGraph, images: ImageArray, peers: list[Peer], isas: list[str]
+) -> dict[str, int]:
+    """Compare everybody's integer logits; returns how many images each was compared on.
+
+    Raises:
+        DivergenceError: Two differ.
+    """
+    golden = ReferenceTarget(graph).infer(images[:_CHECKED_IMAGES]).logits
+    compared: dict[str, int] = {}
+    for isa in isas:
+        logits = EmulatorTarget(graph, isa=isa).infer(images[: len(golden)]).logits
+        _compare(f"emulator {isa}", logits, golden, compared)
+    for peer in peers:
+        _compare(peer.name, peer.logits(images[: min(len(golden), peer.checked_images)]), golden, compared)
+    return compared
+
+
+def _compare(name: str, logits: np.ndarray, golden: np.ndarray, compared: dict[str, int]) -> None:
+    if not np.array_equal(logits, golden[: len(logits)]):
+        raise DivergenceError(f"{name} computes other logits than the reference", target=name)
+    compared[name] = len(logits)
+
+
+def measure_network(name: str, isas: list[str], library: NativeLibrary, repeats: int) -> dict[str, Any]:
+    """Measure one network on all instruction sets and all peers."""
+    with tempfile.TemporaryDirectory() as folder:
+        model, path, graph = make_network(name, Path(folder))
+        count = min(_MAX_IMAGES, max(_CHECKED_IMAGES, int(_MACS_PER_RUN / graph.macs)))
+        rng = np.random.default_rng(0)
+        images = rng.integers(0, 256, (count, *graph.input_shape)).astype(np.uint8)
+        peers = make_peers(model, path, graph)
+        compared = check_equal(graph, images, peers, isas)
+        tasks: dict[str, Task] = {}
+        for isa in isas:
+            tasks[f"limit {isa}"] = _limit_task(library, isa)
+            for threads in (1, 2):
+                target = EmulatorTarget(graph, isa=isa, threads=threads)
+                tasks[f"emulator {isa} {threads}"] = Task(units=count, run=_inference(target, images))
+        batches: dict[str, int] = {}
+        for peer in peers:
+            batches[peer.name], tasks[peer.name] = _best_batch(peer, images)
+        rates = measure_interleaved(tasks, repeats)
+    return {
+        "network": name,
+        "macs": graph.macs,
+        "images": count,
+        "equal_logits_on_images": compared,
+        "emulator": {isa: _emulator_result(isa, rates, graph.macs) for isa in isas},
+        "peers": {
+            peer.name: _peer_result(rates[peer.name], batches[peer.name], rates[f"emulator {isas[0]} 1"])
+            for peer in peers
+        },
+    }
+
+
+def _inference(target: EmulatorTarget, images: ImageArray) -> Callable[[], object]:
+    return lambda: target.infer(images)
+
+
+def _limit_task(library: NativeLibrary, isa: str) -> Task:
+    trial = 2000
+    library.popcount_macs(isa, trial)
+    start = time.perf_counter()
+    library.popcount_macs(isa, trial)
+    iterations = max(trial, int(trial * _LIMIT_RUN_S / (time.perf_counter() - start)))
+    macs = library.popcount_macs(isa, iterations)
+    return Task(units=macs, run=lambda: library.popcount_macs(isa, iterations))
+
+
+def _best_batch(peer: Peer, images: ImageArray) -> tuple[int, Task]:
+    """Try the peer's batch sizes; returns the best one, and a task of about `_PEER_RUN_S`."""
+    best: tuple[float, int, Callable[[], object]] | None = None
+    for batch in peer.batches:
+        run = peer.prepare(images[:batch])
+        run()
+        rate = max(measure_interleaved({"": Task(units=batch, run=run)}, 3)[""])
+        if best is None or rate > best[0]:
+            best = rate, batch, run
+    if best is None:
+        raise ValueError(f"{peer.name} has no batch sizes")
+    rate, batch, run = best
+    calls = max(1, min(int(rate * _PEER_RUN_S), _PEER_MAX_IMAGES) // batch)
+
+    def repeat() -> None:
+        for _ in range(calls):
+            run()
+
+    return batch, Task(units=calls * batch, run=repeat)
+
+
+def _emulator_result(isa: str, rates: dict[str, list[float]], macs: int) -> dict[str, float]:
+    limit, one, two = (rates[key] for key in (f"limit {isa}", f"emulator {isa} 1", f"emulator {isa} 2"))
+    share = [macs * rate / most for rate, most in zip(one, limit, strict=True)]
+    speedup = [second / first for first, second in zip(one, two, strict=True)]
+    return {
+        "images_per_s_1_thread": statistics.median(one),
+        "images_per_s_1_thread_best": max(one),
+        "images_per_s_2_threads": statistics.median(two),
+        "images_per_s_2_threads_best": max(two),
+        "macs_per_s_1_thread": statistics.median(one) * macs,
+        "limit_macs_per_s": statistics.median(limit),
+        "limit_macs_per_s_best": max(limit),
+        "share_of_limit": statistics.median(share),
+        "share_of_limit_best": max(one) * macs / max(limit),
+        "two_thread_speedup": statistics.median(speedup),
+        "two_thread_speedup_best": max(two) / max(one),
+    }
+
+
+def _peer_result(rates: list[float], batch: int, emulator: list[float]) -> dict[str, float]:
+    ratio = [ours / theirs for ours, theirs in zip(emulator, rates, strict=True)]
+    return {
+        "images_per_s": statistics.median(rates),
+        "images_per_s_best": max(rates),
+        "batch": batch,
+        "emulator_ratio": statistics.median(ratio),
+        "emulator_ratio_best": max(emulator) / max(rates),
+    }
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return what a number depends on."""
+    model = platform.processor()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        lines = (line.partition(":") for line in cpuinfo.read_text().splitlines())
+        model = next((value.strip() for key, _, value in lines if key.strip() == "model name"), model)
+    return {
+        "processor": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "load_average": os.getloadavg(),
+        "versions": {name: version(name) for name in ("onnxruntime", "torch", "brevitas", "qonnx", "numpy")},
+    }
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Return the results as text."""
+    lines = [
+        f"{'network':<8}{'isa':<10}{'1 thread/s':>12}{'2 threads/s':>12}{'gain':>6}"
+        f"{'GMAC/s':>8}{'limit':>7}{'share':>7}"
+    ]
+    for result in results:
+        for isa, row in result["emulator"].items():
+            lines.append(
+                f"{result['network']:<8}{isa:<10}{row['images_per_s_1_thread']:>12,.0f}"
+                f"{row['images_per_s_2_threads']:>12,.0f}{row['two_thread_speedup']:>6.2f}"
+                f"{row['macs_per_s_1_thread'] / 1e9:>8.0f}{row['limit_macs_per_s'] / 1e9:>7.0f}"
+                f"{row['share_of_limit']:>7.0%}"
+            )
+    lines += ["", f"{'network':<8}{'peer':<16}{'batch':>6}{'images/s':>12}{'emulator is':>13}"]
+    for result in results:
+        lines += [
+            f"{result['network']:<8}{name:<16}{row['batch']:>6}{row['images_per_s']:>12,.0f}"
+            f"{row['emulator_ratio']:>12,.0f}x"
+            for name, row in result["peers"].items()
+        ]
+    return "\n".join(lines)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.emulator",
+        description="The emulator against the machine's popcount limit, onnxruntime, PyTorch and qonnx.",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_argument("--networks", nargs="+", choices=sorted(PRESETS), default=["tfc", "sfc", "lfc"])
+    parser.add_argument("--repeats", type=int, default=15, help="repeats; medians are reported")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Measure and print; returns the exit status."""
+    arguments = parse_arguments()
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")
+    try:
+        library = load_library()
+        isas = [isa for isa in reversed(ISAS) if library.supports(isa)]
+        results = [measure_network(name, isas, library, arguments.repeats) for name in arguments.networks]
+    except BitsiegeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    if arguments.json:
+        print(json.dumps({"machine": describe_machine(), "networks": results}, indent=2))
+    else:
+        print(table(results))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
