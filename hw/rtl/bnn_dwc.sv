@@ -33,8 +33,8 @@ module bnn_dwc #(
     input  wire logic                           m_axis_tready
 );
 
-  function automatic int unsigned gcd(int unsigned a, int unsigned b);
-    int unsigned x, y, rest;
+  function automatic integer gcd(input integer a, input integer b);
+    integer x, y, rest;
     x = a;
     y = b;
     while (y != 0) begin
@@ -42,7 +42,7 @@ module bnn_dwc #(
       x = y;
       y = rest;
     end
-    return x;
+    gcd = x;
   endfunction
 
   localparam int unsigned IN_W = IN_LANES * ELEMENT_W;
