@@ -18,7 +18,7 @@ LIBRARY_NAME = "design.so"
 _TOP = "bnn_top"
 _HARNESS = Path(__file__).parent / "cpp" / "harness.cpp"
 _POPCOUNT = Path(__file__).parent / "cpp" / "popcount.h"
-_FST = Path(__file__).parent / "cpp" / "fst"
+FST_DIR = Path(__file__).parent / "cpp" / "fst"
 _COMPILE_JOBS = 2
 
 # Source, object, options of one call of the compiler.
@@ -189,13 +189,13 @@ def _compile_all(
 
 
 def _runtime_includes(verilator: Verilator) -> tuple[str, ...]:
-    return (str(_FST), str(verilator.include), str(verilator.include / "vltstd"))
+    return (str(FST_DIR), str(verilator.include), str(verilator.include / "vltstd"))
 
 
 def _toolchain(verilator: Verilator, compiler: Compiler) -> tuple[str, ...]:
     """What decides how anything is compiled here."""
     flags = (*_VERILATE, *_COMPILE, *_DEFINES)
-    headers = [path.read_text(encoding="utf-8") for path in sorted(_FST.glob("*.h"))]
+    headers = [path.read_text(encoding="utf-8") for path in sorted(FST_DIR.glob("*.h"))]
     return (verilator.version, compiler.command, compiler.version, _processor(), *flags, *headers)
 
 
