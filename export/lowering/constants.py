@@ -34,7 +34,7 @@ def fold(node: OnnxNode, arguments: list[Array | None]) -> Array:
         with np.errstate(all="ignore"):
             return _fold(node, arguments)
     except (ValueError, IndexError, TypeError, OverflowError) as error:
-        raise refuse(node, "does not fit its constant inputs", hint="export the model again") from error
+        raise refuse(node, "does not fit its constant inputs") from error
 
 
 def _fold(node: OnnxNode, arguments: list[Array | None]) -> Array:
@@ -76,7 +76,7 @@ def _constant(node: OnnxNode) -> Array:
     for name, dtype in (("value_floats", np.float32), ("value_ints", np.int64)):
         if isinstance(numbers := node.attributes.get(name), tuple):
             return np.asarray(numbers, dtype)
-    raise refuse(node, "holds no tensor or number", hint="export the model again")
+    raise refuse(node, "holds no tensor or number")
 
 
 def _shape_operator(node: OnnxNode, first: Array, arguments: list[Array | None], given: list[Array]) -> Array:

@@ -64,7 +64,7 @@ def _move(node: OnnxNode, array: Array, arguments: list[Array | None], batch: in
 def _target(node: OnnxNode, array: Array, arguments: list[Array | None], batch: int) -> list[int]:
     shape = attributes.integer_input(node, arguments, 1)
     if shape is None:
-        raise refuse(node, "needs a constant shape", hint="export the model again")
+        raise refuse(node, "needs a constant shape")
     target = list(shape)
     if not attributes.integer(node, "allowzero", 0):
         target = [array.shape[i] if size == 0 else size for i, size in enumerate(target)]

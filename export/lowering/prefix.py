@@ -48,7 +48,7 @@ def lower_prefix(steps: Sequence[PointwiseStep], input_shape: tuple[int, int, in
     Raises:
         LoweringError: The steps are not one of the three things above.
     """
-    where = steps[-1].node if steps else ("input", "none")
+    where = steps[-1].node if steps else ("the image", "input")
     steps = _per_channel(steps, input_shape[2])
     table = evaluate(steps, _PIXELS)
     if np.isnan(table).any():
@@ -75,7 +75,7 @@ def lower_prefix(steps: Sequence[PointwiseStep], input_shape: tuple[int, int, in
     if np.all(np.abs(steps_up) == divisor):
         stream = make_stream(INPUT_TENSOR, UINT8, exponent, divisor, integers[0], signs)
         return Prefix(node=None, stream=stream)
-    return _levels(steps, integers, exponent, divisor, signs)
+    return _levels(steps, integers, exponent, divisor, signs, where)
 
 
 def _per_channel(steps: Sequence[PointwiseStep], channels: int) -> list[PointwiseStep]:
@@ -124,7 +124,12 @@ def _binary(
 
 
 def _levels(
-    steps: Sequence[PointwiseStep], integers: IntArray, exponent: int, divisor: int, signs: IntArray
+    steps: Sequence[PointwiseStep],
+    integers: IntArray,
+    exponent: int,
+    divisor: int,
+    signs: IntArray,
+    where: tuple[str, str],
 ) -> Prefix:
     divisible = not np.any(integers % divisor)
     offsets = np.zeros(1, np.int64) if divisible else integers[0]
@@ -132,7 +137,7 @@ def _levels(
     low, high = int(levels.min()), int(levels.max())
     if high - low > _MAX_THRESHOLDS:
         raise refuse(
-            steps[-1].node,
+            where,
             f"needs {high - low} levels to tell pixels apart; at most {_MAX_THRESHOLDS} are accepted",
             hint=_WAY_OUT,
         )

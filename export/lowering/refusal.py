@@ -7,7 +7,7 @@ from export.onnxfile import OnnxNode
 
 
 def refuse(
-    node: OnnxNode | tuple[str, str], reason: str, *, hint: str = "", **context: object
+    node: OnnxNode | tuple[str, str], reason: str, *, hint: str = "export the model again", **context: object
 ) -> LoweringError:
     """Return the error for a node that can't become integer hardware.
 

@@ -133,3 +133,61 @@ def all_patterns() -> np.ndarray[Any, Any]:
     """Every black and white image of 2x4 pixels, uint8 ``(256, 2, 4, 1)``."""
     bits = (np.arange(256)[:, None] >> np.arange(8)) & 1
     return (255 * bits).astype(np.uint8).reshape(-1, 2, 4, 1)
+
+
+Write = Callable[[OnnxBuilder], list[str]]
+
+
+@pytest.fixture
+def agree(builder: type[OnnxBuilder], tmp_path: Path) -> Callable[..., Any]:
+    """Lower a network and compare its hidden signs and logits with onnxruntime's on images.
+
+    ``write`` returns the tensors to compare: the ±1 after each hidden layer, and the logits. Logits may
+    differ by a scale and an offset for all classes: equal order is asked for, and equality with the last
+    node's source where it has one.
+    """
+
+    def compare(write: Write, images: np.ndarray[Any, Any], **options: Any) -> Any:
+        from export.lowering import lower_with_notes
+        from hw.reference import ReferenceTarget
+
+        height, width, channels = images.shape[1:]
+        options = {"shape": (1, channels, height, width), **options}
+        b = builder(**options)
+        path = b.save(tmp_path / "m.onnx", write(b)[-1])
+        portable = builder(**{**options, "shape": (len(images), *options["shape"][1:])}, portable=True)
+        names = write(portable)
+        expected = run_portable(portable.model(*names), images)
+        lowered = lower_with_notes(path)
+        streams = ReferenceTarget(lowered.graph).trace(images)
+        for name, mvau in zip(names, lowered.graph.mvaus, strict=True):
+            if mvau.thresholds is not None:
+                np.testing.assert_array_equal(streams[mvau.name], np.sign(expected[name]), err_msg=mvau.name)
+        logits, floats = streams[lowered.graph.nodes[-1].name], expected[names[-1]]
+        np.testing.assert_array_equal(
+            logits.argsort(axis=1, kind="stable"), floats.argsort(axis=1, kind="stable")
+        )
+        source = lowered.graph.nodes[-1].source
+        if source is not None and source.tensor == names[-1]:
+            np.testing.assert_array_equal(logits, floats * 2.0**source.exponent)
+        return lowered
+
+    return compare
+
+
+@pytest.fixture
+def refused(builder: type[OnnxBuilder], tmp_path: Path) -> Callable[..., Any]:
+    """Lower a network that must be refused; returns the error."""
+
+    def lower(write: Callable[[OnnxBuilder], str], **options: Any) -> Any:
+        from export.errors import LoweringError
+        from export.lowering import lower_model
+
+        b = builder(**options)
+        with pytest.raises(LoweringError) as caught:
+            lower_model(b.save(tmp_path / "m.onnx", write(b)))
+        assert "m.onnx" in caught.value.message
+        assert caught.value.hint
+        return caught.value
+
+    return lower
