@@ -198,7 +198,8 @@ class _Planner:
             rows=self._elements(node.name) // node.mh,
             columns=node.mw,
             neurons=node.mh,
-            weights=self.writer.constant(node.weights),
+            is_narrow=int(-(1 << 15) <= node.in_type.minimum and node.in_type.maximum < 1 << 15),
+            weights=self.writer.constant(node.weights.astype(np.int16)),
             offset=self.writer.constant(offset),
             factor=self.writer.constant(factor),
         )

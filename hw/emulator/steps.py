@@ -17,6 +17,7 @@ STEP_FIELDS = (
     "planes",
     "is_signed",
     "is_bipolar",
+    "is_narrow",
     "joined",
     "neurons",
     "levels",

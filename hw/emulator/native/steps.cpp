@@ -46,11 +46,23 @@ void pack_integers(const Step &step, const StepMemory &memory) {
   }
 }
 
+void unpack_signs(const uint64_t *in, int64_t columns, int64_t *out) {
+  for (int64_t begin = 0; begin < columns; begin += kWordBits) {
+    const uint64_t word = in[begin / kWordBits];
+    const int64_t length = columns - begin < kWordBits ? columns - begin : kWordBits;
+    for (int64_t i = 0; i < length; ++i) out[begin + i] = 2 * static_cast<int64_t>(word >> i & 1) - 1;
+  }
+}
+
 void unpack(const Step &step, const StepMemory &memory) {
   const uint64_t *in = static_cast<const uint64_t *>(memory.source);
   int64_t *out = static_cast<int64_t *>(memory.target);
   const int64_t words = words_for(step.columns);
   for (int64_t row = 0; row < step.rows * memory.images; ++row, in += step.planes * words, out += step.columns) {
+    if (step.is_bipolar) {
+      unpack_signs(in, step.columns, out);
+      continue;
+    }
     for (int64_t i = 0; i < step.columns; ++i) {
       uint64_t value = 0;
       for (int64_t p = step.planes - 1; p >= 0; --p) {
@@ -58,7 +70,7 @@ void unpack(const Step &step, const StepMemory &memory) {
         const bool negative = step.is_signed && p == step.planes - 1;
         value = 2 * value + (negative ? 0 - bit : bit);
       }
-      out[i] = step.is_bipolar ? 2 * static_cast<int64_t>(value) - 1 : static_cast<int64_t>(value);
+      out[i] = static_cast<int64_t>(value);
     }
   }
 }
@@ -131,21 +143,42 @@ void gemm_bits(const Kernels &kernels, const Step &step, const StepMemory &memor
   kernels.gemm(job);
 }
 
+// Inputs of 16 bits, in pieces short enough for 32-bit sums: 256 * 2^15 * 2^7 = 2^30.
+void add_products_narrow(const int64_t *in, const int16_t *weights, int64_t columns, int64_t neurons, uint64_t *sums) {
+  constexpr int64_t kPiece = 256;
+  alignas(64) int16_t piece[kPiece];
+  for (int64_t begin = 0; begin < columns; begin += kPiece) {
+    const int64_t length = columns - begin < kPiece ? columns - begin : kPiece;
+    for (int64_t i = 0; i < length; ++i) piece[i] = static_cast<int16_t>(in[begin + i]);
+    for (int64_t n = 0; n < neurons; ++n) {
+      const int16_t *w = weights + n * columns + begin;
+      int32_t sum = 0;
+      for (int64_t i = 0; i < length; ++i) sum += int32_t{piece[i]} * int32_t{w[i]};
+      sums[n] += static_cast<uint64_t>(int64_t{sum});
+    }
+  }
+}
+
+void add_products_wide(const int64_t *in, const int16_t *weights, int64_t columns, int64_t neurons, uint64_t *sums) {
+  for (int64_t n = 0; n < neurons; ++n) {
+    const int16_t *w = weights + n * columns;
+    for (int64_t i = 0; i < columns; ++i)
+      sums[n] += static_cast<uint64_t>(in[i]) * static_cast<uint64_t>(int64_t{w[i]});
+  }
+}
+
 // Wrapping arithmetic: the result fits, whatever the partial sums do.
 void gemm_integers(const Step &step, const StepMemory &memory) {
   const int64_t *in = static_cast<const int64_t *>(memory.source);
-  int64_t *out = static_cast<int64_t *>(memory.target);
-  const int8_t *weights = constant<int8_t>(memory, step.weights);  // [neurons][columns]
-  const int64_t *offset = constant<int64_t>(memory, step.offset);
-  const int64_t *factor = constant<int64_t>(memory, step.factor);
+  uint64_t *out = static_cast<uint64_t *>(memory.target);
+  const int16_t *weights = constant<int16_t>(memory, step.weights);  // [neurons][columns]
+  const uint64_t *offset = constant<uint64_t>(memory, step.offset);
+  const uint64_t *factor = constant<uint64_t>(memory, step.factor);
+  const auto add_products = step.is_narrow ? add_products_narrow : add_products_wide;
   for (int64_t row = 0; row < step.rows * memory.images; ++row, in += step.columns, out += step.neurons) {
-    for (int64_t n = 0; n < step.neurons; ++n) {
-      const int8_t *w = weights + n * step.columns;
-      uint64_t sum = 0;
-      for (int64_t i = 0; i < step.columns; ++i)
-        sum += static_cast<uint64_t>(in[i]) * static_cast<uint64_t>(static_cast<int64_t>(w[i]));
-      out[n] = static_cast<int64_t>(static_cast<uint64_t>(offset[n]) + static_cast<uint64_t>(factor[n]) * sum);
-    }
+    std::memset(out, 0, static_cast<size_t>(step.neurons) * sizeof *out);
+    add_products(in, weights, step.columns, step.neurons, out);
+    for (int64_t n = 0; n < step.neurons; ++n) out[n] = offset[n] + factor[n] * out[n];
   }
 }
 

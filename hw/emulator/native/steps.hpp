@@ -15,7 +15,7 @@ enum StepKind : int64_t {
   kThreshold = 5,        // int64 -> int64: multi-threshold per column
   kJoinRows = 6,         // packed rows -> one packed row a group of them
   kGemmBits = 7,         // packed rows x ±1 weights -> packed rows, or int64
-  kGemmIntegers = 8,     // int64 x int8 -> int64
+  kGemmIntegers = 8,     // int64 x int16 -> int64
 };
 
 struct Step {
@@ -27,6 +27,7 @@ struct Step {
   int64_t planes;       // bit planes on the packed side
   int64_t is_signed;    // the top plane counts negative
   int64_t is_bipolar;   // a packed bit means ±1
+  int64_t is_narrow;    // kGemmIntegers: inputs fit 16 bits
   int64_t joined;       // kJoinRows: rows of the source in one row of the target
   int64_t neurons;      // rows of the weights
   int64_t levels;       // thresholds a channel; 0: integers
