@@ -97,7 +97,7 @@ class Unit:
         """Without stalls: the first latency, and the cycles from each frame to the next, to the cycle."""
         spec = self.spec
         latency = self.out_cycles[spec["measured"]] - self.in_cycles[spec["completes"]]
-        assert spec["latency"] in (None, latency), f"{self.name}: latency {latency}, stated {spec['latency']}"
+        assert latency == spec["latency"], f"{self.name}: latency {latency}, stated {spec['latency']}"
         beats = spec["out_beats"]
         steps = [b - a for a, b in zip(self.out_cycles, self.out_cycles[beats:], strict=False)]
         # The first frames fill the pipeline; after that every beat of every frame comes II cycles later.

@@ -8,6 +8,7 @@ from export.graph import DataflowGraph, Flatten, Mvau, Thresholding, Thresholds
 from hw.folding import Folding, LayerFolding
 from hw.reference import ReferenceTarget
 from hw.rtlgen import generate_rtl
+from hw.timing import predict
 
 FRAMES = 30
 SETTLE_FRAMES = 12
@@ -73,6 +74,8 @@ def test_pipelines(run_bench, unit, pack_beats, rng, tmp_path):
         design = generate_rtl(graph, folding, tmp_path / name)
         images = rng.integers(0, 256, (FRAMES, *graph.input_shape)).astype(np.uint8)
         logits = ReferenceTarget(graph).infer(images).logits
+        timing = predict(graph, folding)
+        assert timing.ii_cycles == folding.ii_cycles(graph)
         # One simulation holds all networks, so each gets a top and memories of its own name.
         text = design.top_text.replace("bnn_top", f"top_{name}")
         tops[f"top_{name}"] = text
@@ -88,8 +91,10 @@ def test_pipelines(run_bench, unit, pack_beats, rng, tmp_path):
                 outputs=expected_beats(design, logits, pack_beats),
                 out_beats=design.output.beats,
                 completes=0,
-                latency=None,
-                ii=folding.ii_cycles(graph),
+                # The model counts the first and the last cycle.
+                latency=timing.latency_cycles - 1,
+                measured=design.output.beats - 1,
+                ii=timing.ii_cycles,
                 settle_frames=SETTLE_FRAMES,
                 last_every=design.output.beats,
             )
