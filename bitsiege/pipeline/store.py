@@ -55,6 +55,10 @@ class RunDirectory:
         """Where a step with that key keeps what lets it go on after an interruption; it may not exist."""
         return self.path / _SCRATCH / key[:16]
 
+    def drop_scratch(self) -> None:
+        """Forget what unfinished steps left, those of other settings included."""
+        shutil.rmtree(self.path / _SCRATCH, ignore_errors=True)
+
     def open(self) -> None:
         """Create the folder, or check that an existing one is ours.
 
