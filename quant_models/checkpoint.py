@@ -1,7 +1,8 @@
 """Trained networks as safetensors files: packed ±1 weights, BatchNorm statistics and how they came about.
 
-The file's header carries `format`, `version`, `spec` and `metadata` (JSON). Its tensors, with i counting the
-dense layers from 0:
+The file's header has one entry, ``bitsiege``: JSON of `format`, `version`, `spec` and `metadata`. (Several
+entries would be written in random order, and the same network should give the same bytes.) The tensors, with
+i counting the dense layers from 0:
 
 - ``linear.<i>.bits``: uint8 ``(outputs, ceil(inputs / 8))``; bit 1 is +1, the first input is the lowest bit.
 - ``norm.<i>.gamma``, ``.beta``, ``.mean``, ``.var``: float32 ``(outputs,)`` of each hidden layer.
@@ -29,10 +30,11 @@ from export.errors import InputError
 from export.files import atomic_file
 from quant_models.layers import BatchNorm, BinaryLinear
 from quant_models.mlp import BinaryMlp, build_model
-from quant_models.spec import MlpSpec, spec_from_json
+from quant_models.spec import MlpSpec, spec_from_dict
 
-FORMAT = "bitsiege-checkpoint"
-VERSION = "1"
+HEADER = "bitsiege"
+FORMAT = "checkpoint"
+VERSION = 1
 _WAY_OUT = "train it again with `bitsiege train`, or restore the file"
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -104,11 +106,11 @@ def save_checkpoint(path: Path, model: BinaryMlp, metadata: CheckpointMetadata) 
     header = {
         "format": FORMAT,
         "version": VERSION,
-        "spec": model.spec.to_json(),
-        "metadata": json.dumps(asdict(metadata), sort_keys=True),
+        "spec": model.spec.to_dict(),
+        "metadata": asdict(metadata),
     }
     with atomic_file(path) as temporary:
-        save_file(dict(_arrays(model)), temporary, metadata=header)
+        save_file(dict(_arrays(model)), temporary, metadata={HEADER: json.dumps(header, sort_keys=True)})
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -119,7 +121,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     try:
         with safe_open(path, framework="numpy") as file:
-            header = cast("dict[str, str]", file.metadata() or {})
+            header = _read_header(cast("dict[str, str]", file.metadata() or {}))
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such checkpoint", hint=_WAY_OUT) from error
@@ -130,9 +132,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if header.get("version") != VERSION:
         found = header.get("version")
         raise InputError(f"{path}: checkpoint version {found!r}, known is {VERSION!r}", hint=_WAY_OUT)
-    spec = spec_from_json(header.get("spec", ""), where=f"{path}: spec")
+    spec = spec_from_dict(header.get("spec"), where=f"{path}: spec")
     _check_arrays(arrays, spec, path)
-    return Checkpoint(spec=spec, metadata=_read_metadata(header.get("metadata", "{}"), path), arrays=arrays)
+    return Checkpoint(spec=spec, metadata=_metadata(header.get("metadata"), path), arrays=arrays)
 
 
 def pack_signs(weights: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint8]:
@@ -215,12 +217,13 @@ def _check_arrays(arrays: Arrays, spec: MlpSpec, path: Path) -> None:
             raise InputError(f"{path}: {name}: holds a negative variance", hint=_WAY_OUT)
 
 
-def _read_metadata(text: str, path: Path) -> CheckpointMetadata:
-    try:
-        values = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{path}: metadata is not JSON: {error}", hint=_WAY_OUT) from error
+def _read_header(entries: Mapping[str, str]) -> dict[str, Any]:
+    header = json.loads(entries.get(HEADER, "{}"))
+    return cast("dict[str, Any]", header) if isinstance(header, dict) else {}
+
+
+def _metadata(values: object, path: Path) -> CheckpointMetadata:
     known = {item.name for item in fields(CheckpointMetadata)}
     if not isinstance(values, dict) or not set(cast("dict[str, Any]", values)) <= known:
-        raise InputError(f"{path}: metadata has unknown fields", hint=_WAY_OUT)
+        raise InputError(f"{path}: metadata is missing or has unknown fields", hint=_WAY_OUT)
     return CheckpointMetadata(**cast("dict[str, Any]", values))

@@ -83,8 +83,7 @@ def test_flipped_bits_in_gzip_never_change_the_content(tmp_path: Path) -> None:
         try:
             # Deflate's padding bits carry nothing, so a flip there is harmless.
             assert read_bytes(path) == content
-        except InputError as error:
-            assert "damaged gzip" in error.message
+        except InputError:
             refused += 1
     assert refused > 200
 
