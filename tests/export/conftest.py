@@ -56,7 +56,10 @@ class OnnxBuilder:
 
     def dense(self, x: str, weights: Any, scale: Any = 1.0) -> str:
         """MatMul with latent weights ``(MH, MW)`` quantised in the file, as torchscript exports them."""
-        quantised = self.bipolar(self.const(weights), scale)
+        return self.dense_from(x, self.const(weights), scale)
+
+    def dense_from(self, x: str, weights: str, scale: Any = 1.0) -> str:
+        quantised = self.bipolar(weights, scale)
         return self.node("MatMul", x, self.node("Transpose", quantised, perm=[1, 0]))
 
     def batch_norm(self, x: str, gamma: Any, beta: Any, mean: Any, var: Any, epsilon: float = 1e-5) -> str:
