@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from export.errors import InputError
+from quant_models.checkpoint import load_checkpoint
+from quant_models.data import load_dataset
+from quant_models.spec import PRESETS
+from quant_models.training import TrainConfig, accuracy
+from quant_models.zoo import shipped, shipped_path
+
+_CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+_PROMISED = {
+    "tfc-mnist": ("mnist", (64, 64, 64), "binary", 0.95),
+    "sfc-mnist": ("mnist", (256, 256, 256), "binary", 0.97),
+    "lfc-mnist": ("mnist", (1024, 1024, 1024), "binary", 0.984),
+    "sfc-fashion-mnist": ("fashion-mnist", (256, 256, 256), "uint8", 0.87),
+}
+
+
+def test_names() -> None:
+    assert set(shipped()) == set(_PROMISED)
+
+
+def test_unknown_name() -> None:
+    with pytest.raises(InputError, match="no network 'vgg'") as caught:
+        shipped_path("vgg")
+    assert "tfc-mnist" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", _PROMISED)
+def test_file_says_how_it_was_made(name: str) -> None:
+    dataset, hidden, input_mode, _ = _PROMISED[name]
+    loaded = load_checkpoint(shipped_path(name))
+    assert (loaded.spec.hidden, loaded.spec.input_mode) == (hidden, input_mode)
+    assert loaded.metadata.dataset == dataset
+    assert loaded.metadata.command == f"bitsiege train configs/{name}.toml --out DIR"
+    assert loaded.metadata.seed == loaded.metadata.config["seed"]
+    assert set(loaded.metadata.versions) == {"brevitas", "numpy", "torch"}
+
+
+@pytest.mark.parametrize("name", _PROMISED)
+def test_recipe_is_the_one_that_made_the_file(name: str) -> None:
+    recipe = tomllib.loads((_CONFIGS / f"{name}.toml").read_text(encoding="utf-8"))
+    loaded = load_checkpoint(shipped_path(name))
+    assert dict(loaded.metadata.config) == asdict(TrainConfig(**recipe["train"]))
+    assert recipe["name"] == loaded.spec.name == name
+    assert recipe["data"]["name"] == loaded.metadata.dataset
+    preset = PRESETS[recipe["model"].pop("preset")]
+    expected = replace(preset, name=name, **recipe["model"])
+    assert loaded.spec == expected
+
+
+@pytest.mark.parametrize("name", _PROMISED)
+def test_accuracy_on_all_test_images(name: str, data_dir: Path) -> None:
+    dataset, _, _, promised = _PROMISED[name]
+    loaded = load_checkpoint(shipped_path(name))
+    images = load_dataset(dataset, data_dir=data_dir).test
+    assert len(images) == 10_000
+    found = accuracy(loaded.build(), images)
+    assert found >= promised
+    assert found == loaded.metadata.test_accuracy
