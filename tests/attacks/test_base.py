@@ -183,6 +183,15 @@ def test_model_without_gradient_is_refused(images, labels):
         Fgsm(eps=0.1).craft(Blind(), images, labels)
 
 
+def test_gradient_that_is_not_finite_is_refused(images, labels):
+    class Root(nn.Module):
+        def forward(self, x):
+            return (x.flatten(1)[:, :5] * 0).sqrt()
+
+    with pytest.raises(InputError, match="gradient"):
+        Fgsm(eps=0.1).craft(Root(), images, labels)
+
+
 def test_verify_names_the_image_outside_the_ball(images):
     broken = images.copy()
     broken[3, 0, 0, 0] ^= 64

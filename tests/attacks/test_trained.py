@@ -5,13 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from attacks.archive import load_attack, make_archive, save_attack
 from attacks.fgsm import Fgsm
 from attacks.goal import Goal
 from attacks.pgd import Pgd
+from attacks.replay import replay
 from attacks.surrogate import Surrogate
 from attacks.torch_target import TorchTarget
+from export.graphfile import graph_hash
 from export.lowering import lower_model
 from export.qonnx_export import export_qonnx
+from hw.emulator import EmulatorTarget
+from hw.qonnx_target import QonnxTarget
 from hw.reference import ReferenceTarget
 from quant_models.checkpoint import load_checkpoint
 from quant_models.data import load_dataset
@@ -33,10 +38,15 @@ def model(request, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def graph(model, tmp_path_factory):
-    path = tmp_path_factory.mktemp("lowered") / "model.onnx"
+def exported(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("exported") / "model.onnx"
     export_qonnx(model, path, input_shape=(8, 8, 1))
-    return lower_model(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def graph(exported):
+    return lower_model(exported)
 
 
 def _accuracy(attack, model, digits):
@@ -85,6 +95,27 @@ def test_module_and_graph_agree_in_every_layer(model, graph, digits):
         assert len(traced) >= 3
         for name, values in traced.items():
             np.testing.assert_array_equal(values, expected[name])
+
+
+def test_replay_on_all_simulations_without_a_clock(model, graph, exported, digits, tmp_path):
+    attack = Pgd(eps=0.2, steps=10)
+    result = attack.craft(model, digits.images, digits.labels)
+    archive = make_archive(
+        attack, result, originals=digits.images, labels=digits.labels, graph_hash=graph_hash(graph)
+    )
+    save_attack(tmp_path / "attack.npz", archive)
+    targets = [
+        TorchTarget(model, graph),
+        ReferenceTarget(graph),
+        EmulatorTarget(graph, threads=1),
+        QonnxTarget(exported, graph),
+        TorchTarget(Surrogate(graph), graph),
+    ]
+    targets[-1].name = "surrogate"
+    report = replay(load_attack(tmp_path / "attack.npz"), targets, graph_hash=graph_hash(graph), trace=True)
+    report.check()
+    standing = int((~result.success).sum())
+    assert {part.adversarial.correct for part in report.targets} == {standing}
 
 
 def test_surrogate_attacks_about_as_well_as_the_module(model, graph, digits):
