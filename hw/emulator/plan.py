@@ -118,7 +118,7 @@ class _Planner:
     def _unpack(self, node: Mvau | Thresholding) -> int:
         """Show the bits that the next layer reads, in whatever rows they are packed."""
         made = [columns for name, columns in self._packed_forms if name == node.name]
-        columns = made[0] if made else self.graph.shapes[node.name][-1]
+        columns = (made or [node.mh if isinstance(node, Mvau) else self._elements(node.name)])[0]
         return self.writer.step(
             "unpack",
             self.packed(node.name, columns),
@@ -198,7 +198,7 @@ class _Planner:
             rows=self._elements(node.name) // node.mh,
             columns=node.mw,
             neurons=node.mh,
-            is_narrow=int(-(1 << 15) <= node.in_type.minimum and node.in_type.maximum < 1 << 15),
+            is_narrow=int(node.in_type.minimum >= -(1 << 15) and node.in_type.maximum < 1 << 15),
             weights=self.writer.constant(node.weights.astype(np.int16)),
             offset=self.writer.constant(offset),
             factor=self.writer.constant(factor),
