@@ -18,11 +18,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0 done, 1 a check failed, 2 bad input, 3 a tool is missing, 70 a bug in bitsiege,
         130 interrupted.
     """
-    from bitsiege.cli.app import app, state
+    from bitsiege.cli.app import app
+    from bitsiege.cli.command import invocation
     from bitsiege.cli.guard import INTERRUPTED, guarded
 
     words = list(sys.argv[1:] if arguments is None else arguments)
-    state.debug = False
+    invocation.words, invocation.debug = tuple(words), False
 
     def call() -> int:
         status = app(args=words, prog_name="bitsiege", standalone_mode=False)
@@ -31,4 +32,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise KeyboardInterrupt
         return status if isinstance(status, int) else 0
 
-    return guarded(call, wants_traceback=lambda: state.debug)
+    return guarded(call, wants_traceback=lambda: invocation.debug)

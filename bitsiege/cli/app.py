@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from bitsiege.cli import attack, compile_, doctor, export_, infer, replay, report, run, train
+from bitsiege.cli.command import invocation
 
 _SECTIONS = (
     ("The whole job", (("run", run.run), ("report", report.report), ("doctor", doctor.doctor))),
@@ -20,12 +20,6 @@ _SECTIONS = (
 )
 
 
-@dataclass(slots=True)
-class _State:
-    debug: bool = False
-
-
-state = _State()
 app = typer.Typer(
     name="bitsiege",
     help="Deploy ±1 neural networks to FPGAs, and attack the hardware itself, bit for bit.",
@@ -57,7 +51,7 @@ def _options(
     ] = False,
 ) -> None:
     del version
-    state.debug = debug
+    invocation.debug = debug
     # A result may hold characters that an odd terminal encoding lacks; they are no reason to fail.
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)

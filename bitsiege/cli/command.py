@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 import shlex
-import sys
+from dataclasses import dataclass
 
 
-def command_line() -> str:
-    """Return this process's command as one would type it."""
-    return shlex.join(["bitsiege", *sys.argv[1:]])
+@dataclass(slots=True)
+class Invocation:
+    """The command that this process runs now.
+
+    Attributes:
+        words: What followed ``bitsiege``.
+        debug: Whether a traceback is wanted.
+    """
+
+    words: tuple[str, ...] = ()
+    debug: bool = False
+
+    @property
+    def text(self) -> str:
+        """The command as one would type it."""
+        return shlex.join(("bitsiege", *self.words))
+
+
+invocation = Invocation()

@@ -39,7 +39,7 @@ def run(
 
     [bold]Example[/bold]: bitsiege run --out runs/demo
     """
-    from bitsiege.cli.command import command_line
+    from bitsiege.cli.command import invocation
     from bitsiege.cli.console import progress, say, show, show_json
     from bitsiege.config import default_config, load_config
     from bitsiege.pipeline.job import run_job
@@ -47,7 +47,7 @@ def run(
 
     chosen = default_config() if config is None else load_config(config)
     path = Path("runs") / chosen.name if out is None else out
-    environment = Environment(data_dir=data_dir, cache_dir=cache_dir, command=command_line())
+    environment = Environment(data_dir=data_dir, cache_dir=cache_dir, command=invocation.text)
     with progress() as listener:
         result = run_job(chosen, path, environment=environment, progress=listener, force=force)
     report = result.report

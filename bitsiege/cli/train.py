@@ -31,7 +31,7 @@ def train(
 
     [bold]Example[/bold]: bitsiege train configs/demo.toml --out runs/demo
     """
-    from bitsiege.cli.command import command_line
+    from bitsiege.cli.command import invocation
     from bitsiege.cli.console import progress, say, show_json
     from bitsiege.config import load_config
     from bitsiege.pipeline.job import run_training
@@ -39,7 +39,7 @@ def train(
     from bitsiege.pipeline.store import read_json
 
     chosen = load_config(config)
-    environment = Environment(data_dir=data_dir, command=command_line())
+    environment = Environment(data_dir=data_dir, command=invocation.text)
     with progress() as listener:
         result = run_training(chosen, out, environment=environment, progress=listener, force=force)
     checkpoint = out / result.name / CHECKPOINT
