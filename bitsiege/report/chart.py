@@ -14,8 +14,8 @@ from markupsafe import Markup
 from bitsiege.report.model import Point, Report, TargetResult
 from bitsiege.report.svg import element, line, picture, text
 
-_WIDTH, _HEIGHT = 500, 336
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 26, 34, 68
+_WIDTH, _HEIGHT = 500, 340
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 26, 34, 72
 _INNER_RADIUS, _RING_STEP = 2.6, 2.7
 _COLOURS = 8
 
@@ -97,15 +97,15 @@ def _axes(points: Sequence[Point], xs: Sequence[float], chance: float) -> list[M
         parts.append(text(_LEFT - 8, y + 4, f"{percent} %", class_="t-tick", text_anchor="end"))
     parts.append(line(_LEFT, _y(chance), right, _y(chance), class_="chance"))
     parts.append(text(_LEFT + 4, _y(chance) - 5, "chance", class_="t-small"))
+    base = _HEIGHT - _BOTTOM
+    parts += [line(x, base, x, base + 5, class_="axis") for x in xs]
     for index in _spaced(xs):
         x, point = xs[index], points[index]
-        base = _HEIGHT - _BOTTOM
         label = "clean" if point.epsilon == 0 else f"{point.epsilon:g}"
-        parts.append(line(x, base, x, base + 5, class_="axis"))
-        parts.append(text(x, base + 24, label, class_="t-tick", text_anchor="middle"))
+        parts.append(text(x, base + 28, label, class_="t-tick", text_anchor="middle"))
         if point.epsilon:
             steps = f"{point.pixel_steps}/255"
-            parts.append(text(x, base + 38, steps, class_="t-small", text_anchor="middle"))
+            parts.append(text(x, base + 42, steps, class_="t-small", text_anchor="middle"))
     middle = (_LEFT + right) / 2
     caption = "ε: largest change of a pixel"
     parts.append(text(middle, _HEIGHT - 8, caption, class_="t-small", text_anchor="middle"))
