@@ -82,6 +82,15 @@ def test_batchnorm_is_two_float32_operations(
     assert np.array_equal(norm(torch.from_numpy(x)).detach().numpy(), x * scale + shift)
 
 
+def test_batchnorm_root_is_correctly_rounded() -> None:
+    generator = np.random.default_rng(0)
+    var = (generator.random(100_000) * generator.choice([1e-6, 1, 1e4, 1e8], 100_000)).astype(np.float32)
+    norm = BatchNorm(len(var)).eval()
+    norm.running_var.copy_(torch.from_numpy(var))
+    scale, _ = norm.affine()
+    assert np.array_equal(scale.detach().numpy(), np.float32(1) / np.sqrt(var + np.float32(1e-5)))
+
+
 def test_batchnorm_trains_like_torch() -> None:
     ours, theirs = BatchNorm(5), torch.nn.BatchNorm1d(5)
     for _ in range(3):
