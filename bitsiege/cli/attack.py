@@ -48,8 +48,10 @@ def attack(
     from bitsiege.arrays import load_images, load_labels
     from bitsiege.cli.console import progress, say, show_json
     from bitsiege.crafting import craft
+    from bitsiege.outputs import check_output
     from hw.build import load_build
 
+    check_output(output)
     loaded = load_build(build)
     pixels = load_images(images, loaded.graph.input_shape)
     classes = load_labels(labels, count=len(pixels), classes=loaded.graph.classes)

@@ -41,8 +41,10 @@ def export(
     """
     from bitsiege.building import export_checkpoint, find_checkpoint
     from bitsiege.cli.console import say, show_json
+    from bitsiege.outputs import check_output
     from bitsiege.pipeline.digests import file_digest
 
+    check_output(output)
     path = find_checkpoint(checkpoint)
     export_checkpoint(path, output, exporter=exporter.value)
     if json:

@@ -14,9 +14,11 @@ import typer
 from export.errors import BitsiegeError
 
 BAD_INPUT = 2
+TOOL_MISSING = 3
 BUG = 70
 INTERRUPTED = 128 + 2
 BROKEN_PIPE = 128 + 13
+_OURS = frozenset({"bitsiege", "attacks", "hw", "export", "quant_models"})
 _MAX_LINE = 600
 
 
@@ -63,8 +65,13 @@ def _report(error: BaseException, with_traceback: bool) -> int:
             return _complain(_lowered(error.format_message()), f"see {command} --help", error.exit_code)
         case typer.Abort():
             return _complain("interrupted", "", INTERRUPTED)
+        case ImportError() if (error.name or "").partition(".")[0] not in _OURS:
+            return _complain(f"can't import {error.name}: {error}", "see bitsiege doctor", TOOL_MISSING)
         case MemoryError():
             return _complain("out of memory", "take fewer images at a time, or a smaller network", BAD_INPUT)
+        case RuntimeError() if "can't allocate memory" in str(error):
+            # PyTorch's way to say it.
+            return _report(MemoryError(), with_traceback=False)
         case OSError():
             return _complain(_os_message(error), _os_hint(error), BAD_INPUT)
         case _:

@@ -44,9 +44,13 @@ def infer(
     from bitsiege.arrays import load_images
     from bitsiege.cli.console import progress, say, show_json
     from bitsiege.inference import infer_file, save_inference, write_wave
+    from bitsiege.outputs import check_output
     from bitsiege.targets import close_targets, open_any_target
     from hw.build import load_build
 
+    for path in (output, wave):
+        if path is not None:
+            check_output(path)
     loaded = load_build(build)
     pixels = load_images(images, loaded.graph.input_shape)
     opened = open_any_target(target, loaded, cache_dir=cache_dir)

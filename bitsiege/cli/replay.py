@@ -56,6 +56,7 @@ def replay(
     """
     from attacks.archive import load_attack
     from bitsiege.cli.console import progress, show, show_json
+    from bitsiege.outputs import check_output
     from bitsiege.pipeline.store import write_json
     from bitsiege.replaying import replay_limited
     from bitsiege.targets import close_targets, open_any_target, parse_limits, parse_targets
@@ -63,6 +64,7 @@ def replay(
 
     names = parse_targets(targets)
     limits = parse_limits(limit or [], names)
+    check_output(output)
     loaded = load_build(build)
     attack = load_attack(archive)
     opened = []

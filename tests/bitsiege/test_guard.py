@@ -67,6 +67,21 @@ def test_memory(capsys: pytest.CaptureFixture[str]):
     assert text.startswith("bitsiege: error: out of memory\n  hint:")
 
 
+def test_pytorch_s_way_to_run_out_of_memory(capsys: pytest.CaptureFixture[str]):
+    status, text = guard(RuntimeError("[enforce] DefaultCPUAllocator: can't allocate memory: x"), capsys)
+    assert status == 2
+    assert "out of memory" in text
+
+
+def test_a_missing_package_is_a_missing_tool_and_a_missing_module_of_ours_a_bug(
+    capsys: pytest.CaptureFixture[str],
+):
+    status, text = guard(ModuleNotFoundError("No module named 'onnx'", name="onnx"), capsys)
+    assert status == 3
+    assert "bitsiege doctor" in text
+    assert guard(ModuleNotFoundError("No module named 'hw.x'", name="hw.x"), capsys)[0] == 70
+
+
 def test_a_full_disk_and_a_forbidden_file(capsys: pytest.CaptureFixture[str]):
     status, text = guard(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/x/y"), capsys)
     assert status == 2
