@@ -202,7 +202,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--dataset", default="mnist")
     parser.add_argument("--data-dir", type=Path, help="folder with the data sets instead of a download")
     parser.add_argument("--images", type=int, default=512)
-    parser.add_argument("--radius", type=int, nargs="+", default=[8, 25], help="budgets in grey levels")
+    parser.add_argument("--radius", type=int, nargs="+", default=[25, 76], help="budgets in grey levels")
     parser.add_argument("--steps", type=int, nargs="+", default=[20, 100], help="PGD's numbers of steps")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
