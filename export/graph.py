@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import prod
 from typing import ClassVar
 
 import numpy as np
@@ -124,7 +125,7 @@ class Flatten:
 
     def out_shape(self, in_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of the output of one frame."""
-        return (int(np.prod(in_shape)),)
+        return (prod(in_shape),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -172,7 +173,7 @@ class Mvau:
         for label, values in (("scale", self.scale), ("bias", self.bias)):
             if values is not None and (values.shape != (self.mh,) or values.dtype != np.int64):
                 raise GraphFileError(f"{self.name}: {label} must be int64 of shape ({self.mh},)")
-        if max(map(abs, self.accumulator_range)) >= 1 << 53 or self.out_type.width_bits > 62:
+        if max(map(abs, self.accumulator_range)) >= 1 << 53 or max(map(abs, self._raw_range)) >= 1 << 61:
             raise GraphFileError(f"{self.name}: accumulators need more than 53 bits, or outputs more than 62")
 
     @property
@@ -189,21 +190,28 @@ class Mvau:
     def accumulator_range(self) -> tuple[int, int]:
         """Least and greatest value of ``weights @ x`` over all inputs of `in_type` and these weights."""
         low, high = self.in_type.minimum, self.in_type.maximum
-        weights = self.weights.astype(np.int64)
-        largest = np.maximum(weights * low, weights * high).sum(axis=1).max()
-        smallest = np.minimum(weights * low, weights * high).sum(axis=1).min()
-        return int(smallest), int(largest)
+        up = np.maximum(self.weights, 0).sum(axis=1, dtype=np.int64).tolist()
+        down = np.minimum(self.weights, 0).sum(axis=1, dtype=np.int64).tolist()
+        # Python's integers, because a stream of 64 bits would overflow NumPy's without a word.
+        rows = list(zip(up, down, strict=True))
+        return min(p * low + n * high for p, n in rows), max(p * high + n * low for p, n in rows)
 
     @property
     def out_type(self) -> DataType:
         """Type of the output stream: the thresholds', else the narrowest signed integer that holds it."""
         if self.thresholds is not None:
             return self.thresholds.out_type
+        low, high = self._raw_range
+        return smallest_int(min(-1, low), high)
+
+    @property
+    def _raw_range(self) -> tuple[int, int]:
+        """Bounds of ``scale * accumulator + bias``."""
         low, high = self.accumulator_range
         scale = [1] if self.scale is None else [int(s) for s in self.scale]
         bias = [0] if self.bias is None else [int(b) for b in self.bias]
         ends = [s * end for s in (min(scale), max(scale)) for end in (low, high)]
-        return smallest_int(min(-1, min(ends) + min(bias)), max(ends) + max(bias))
+        return min(ends) + min(bias), max(ends) + max(bias)
 
     def out_shape(self, in_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of the output of one frame."""
@@ -271,7 +279,7 @@ class DataflowGraph:
     def _node_macs(self, node: Node) -> int:
         if not isinstance(node, Mvau):
             return 0
-        return node.mw * node.mh * int(np.prod(self.shapes[node.input][:-1], dtype=np.int64))
+        return node.mw * node.mh * prod(self.shapes[node.input][:-1])
 
     def summary(self) -> str:
         """Return a table of the nodes: name, operator, shapes, types, multiply-accumulates."""

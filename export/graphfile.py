@@ -23,6 +23,17 @@ from export.graph import DataflowGraph, Flatten, IntArray, Mvau, Node, Source, T
 
 FORMAT_VERSION = 1
 _KEY = "bitsiege"
+# What reading a malformed header can raise: a missing key, text for a number, Infinity, deep nesting.
+_MALFORMED = (
+    OSError,
+    SafetensorError,
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
 _Arrays = dict[str, np.ndarray[Any, Any]]
 
 
@@ -55,7 +66,7 @@ def load_graph(path: Path) -> DataflowGraph:
         return _decode(header, arrays)
     except BitsiegeError as error:
         raise GraphFileError(f"{path}: {error.message}", hint=error.hint, path=str(path)) from error
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except _MALFORMED as error:
         raise GraphFileError(
             f"{path} is not a dataflow graph: {error}", hint="write one with bitsiege compile", path=str(path)
         ) from error
