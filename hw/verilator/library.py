@@ -60,7 +60,7 @@ class Design:
         output_beats: Output beats of a frame.
         output_pe: Logits of an output beat.
         logit_bytes: Bytes of a logit, 1 to 8.
-        label_bytes: Bytes of the label above the logits.
+        label_bytes: Bytes of the label above the logits; 0 where there is none to check.
         taps: Inner streams.
     """
 

@@ -200,7 +200,7 @@ private:
         const auto* bytes = reinterpret_cast<const uint8_t*>(&top_->m_axis_tdata);
         int64_t* row = job.logits + job.frame * (kOutBeats * kPe);
         for (int64_t i = 0; i < kPe; ++i) row[beat * kPe + i] = read_logit(bytes + i * kLogitBytes);
-        if (beat != kOutBeats - 1) return true;
+        if (beat != kOutBeats - 1 || kLabelBytes == 0) return true;
         uint64_t label = 0;
         std::memcpy(&label, bytes + kPe * kLogitBytes, kLabelBytes);
         int64_t best = 0;
