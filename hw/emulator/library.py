@@ -53,6 +53,10 @@ class NativeLibrary:
         """
         return int(self.handle.bitsiege_popcount_macs(ISAS.index(isa), iterations))
 
+    def dependent_adds(self, iterations: int) -> int:
+        """Run additions that wait for each other, one a clock cycle, and return how many; timed, the clock."""
+        return int(self.handle.bitsiege_dependent_adds(iterations))
+
 
 @cache
 def load_library(cache_dir: Path | None = None) -> NativeLibrary:
@@ -87,6 +91,7 @@ def open_library(path: Path) -> NativeLibrary:
         "bitsiege_destroy": (None, [pointer]),
         "bitsiege_run": (integer, [pointer, pointer, integer, pointer, integer]),
         "bitsiege_popcount_macs": (integer, [integer, integer]),
+        "bitsiege_dependent_adds": (integer, [integer]),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(handle, name)

@@ -220,4 +220,18 @@ int64_t bitsiege_popcount_macs(int64_t isa, int64_t iterations) {
   const bitsiege::Kernels *kernels = bitsiege::kernels_of(isa);
   return kernels == nullptr ? 0 : kernels->limit(iterations) * iterations;
 }
+
+// A chain of additions that depend on each other, one a clock cycle; returns how many.
+int64_t bitsiege_dependent_adds(int64_t iterations) {
+  constexpr int64_t kUnroll = 16;
+  uint64_t value = 1;
+  for (int64_t n = 0; n < iterations; ++n) {
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < kUnroll; ++i) {
+      value += value;
+      asm volatile("" : "+r"(value));
+    }
+  }
+  return iterations * kUnroll;
+}
 }

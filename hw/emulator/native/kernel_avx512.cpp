@@ -93,14 +93,14 @@ int64_t limit(int64_t iterations) {
   for (__m512i &count : counts) count = _mm512_setzero_si512();
   for (int64_t n = 0; n < iterations; ++n) {
 #pragma GCC unroll 16
-    for (int i = 0; i < kAccumulators; ++i) {
+    for (int i = 0; i < kAccumulators; ++i)
       counts[i] = _mm512_add_epi64(counts[i], _mm512_popcnt_epi64(_mm512_xor_si512(w[i / 4], x[i % 4])));
-      asm volatile("" : "+v"(counts[i]));
-    }
     // The compiler must believe that the operands change, or it hoists the work out of the loop.
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) asm volatile("" : "+v"(w[i]), "+v"(x[i]));
   }
+  // A barrier inside of the loop would fix the order of the operations and cost a fifth of the speed.
+  for (__m512i &count : counts) asm volatile("" : "+v"(count));
   return kAccumulators * kLanes * bitsiege::kWordBits;
 }
 
