@@ -182,6 +182,8 @@ class _Work:
                 train_config(config),
                 checkpoint=unfinished,
                 progress=report,
+                # The recipe, without the folders of one machine: equal runs write equal bytes.
+                command=f"bitsiege train {config.name}.toml --out DIR",
             )
         shutil.copyfile(unfinished, step.folder / CHECKPOINT)
         record = {
