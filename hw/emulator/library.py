@@ -54,7 +54,7 @@ class NativeLibrary:
         return int(self.handle.bitsiege_popcount_macs(ISAS.index(isa), iterations))
 
     def dependent_adds(self, iterations: int) -> int:
-        """Run additions that wait for each other, one a clock cycle, and return how many; timed, the clock."""
+        """Run additions that wait for each other, one a clock cycle, and return how many."""
         return int(self.handle.bitsiege_dependent_adds(iterations))
 
 

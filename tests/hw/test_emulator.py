@@ -194,7 +194,7 @@ def test_extreme_inputs_and_weights(library, isa):
 def test_input_thresholds_at_the_ends_of_the_byte(library, isa):
     steps = np.array([[-5], [0], [1], [255], [256], [1 << 40]], np.int64)
     graph = DataflowGraph(
-        input_shape=(16, 16, 6),
+        input_shape=(17, 16, 6),
         nodes=(
             Thresholding(
                 name="binary", input=INPUT_TENSOR, in_type=UINT8, thresholds=Thresholds(steps=steps)
@@ -202,10 +202,11 @@ def test_input_thresholds_at_the_ends_of_the_byte(library, isa):
             Flatten(name="flat", input="binary", in_type=BIPOLAR),
         ),
     )
-    images = np.broadcast_to(np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1), (3, 16, 16, 6)).copy()
+    values = (np.arange(272) % 256).astype(np.uint8).reshape(1, 17, 16, 1)  # half a word at the end
+    images = np.ascontiguousarray(np.broadcast_to(values, (3, 17, 16, 6)))
     logits = EmulatorTarget(graph, isa=isa, library=library).infer(images).logits
     np.testing.assert_array_equal(logits, ReferenceTarget(graph).infer(images).logits)
-    assert (logits > 0).reshape(3, 256, 6).sum(axis=1).tolist() == [[256, 256, 255, 1, 0, 0]] * 3
+    assert (logits > 0).reshape(3, 272, 6).sum(axis=1).tolist() == [[272, 272, 270, 1, 0, 0]] * 3
 
 
 def test_scale_and_bias_may_wrap_on_the_way(library, isa):
@@ -331,3 +332,9 @@ def test_the_limit_of_the_machine_can_be_timed(library, isa):
     library.popcount_macs(isa, 3_000_000_000 // macs * 1000)
     # A loop that the compiler has thrown away would be faster than any machine.
     assert 3e9 / (time.perf_counter() - start) < 1e13
+
+
+def test_the_clock_can_be_timed(library):
+    start = time.perf_counter()
+    adds = library.dependent_adds(1_000_000)
+    assert adds / (time.perf_counter() - start) < 1e10

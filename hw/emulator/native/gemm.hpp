@@ -120,6 +120,22 @@ struct Tile {
     finish(job, total, row, group);
   }
 
+  // One plane in, integers out.
+  static void integers(const Gemm &job, int64_t row, int64_t group) {
+    Sums sums[kRows][kGroups];
+    plane(sums, job.input + row * job.words, job.words, job.weights + group * job.words * kLanes, job.words);
+    const int64_t neuron = group * kLanes;
+#pragma GCC unroll 8
+    for (int g = 0; g < kGroups; ++g) {
+      const int64_t rest = job.neurons - neuron - g * kLanes;
+      const int64_t lanes = rest < kLanes ? rest : kLanes;
+#pragma GCC unroll 8
+      for (int i = 0; i < kRows; ++i)
+        Vector::store(sums[i][g], job.offset + neuron + g * kLanes, job.factor + neuron + g * kLanes,
+                      job.out_integers + (row + i) * job.neurons + neuron + g * kLanes, lanes);
+    }
+  }
+
   // One plane in, one threshold a neuron: the bits go straight into the next layer's words.
   static void bits(const Gemm &job, int64_t row, int64_t group) {
     Sums sums[kRows][kGroups];
@@ -154,19 +170,26 @@ class Prefetcher {
   int64_t bytes_;
 };
 
+template <class Vector, int kRows, int kGroups>
+auto choose_tile(const Gemm &job) {
+  using Chosen = Tile<Vector, kRows, kGroups>;
+  const bool one_plane = job.planes == 1 && !job.top_negative;
+  if (one_plane && job.levels == 0) return Chosen::integers;
+  const bool one_threshold = job.levels == 1 && job.out_planes == 1 && job.first_value == 0;
+  return one_plane && one_threshold ? Chosen::bits : Chosen::planes;
+}
+
 template <class Vector, int kGroups>
 void gemm_groups(const Gemm &job, int64_t group, Prefetcher &prefetcher) {
   constexpr int kRows = Vector::kRowBlock;
-  const bool direct = job.planes == 1 && !job.top_negative && job.levels == 1 && job.out_planes == 1 &&
-                      job.first_value == 0;
+  const auto tile = choose_tile<Vector, kRows, kGroups>(job);
   int64_t row = 0;
   for (; row + kRows <= job.rows; row += kRows) {
     prefetcher.step();
-    direct ? Tile<Vector, kRows, kGroups>::bits(job, row, group)
-           : Tile<Vector, kRows, kGroups>::planes(job, row, group);
+    tile(job, row, group);
   }
-  for (; row < job.rows; ++row)
-    direct ? Tile<Vector, 1, kGroups>::bits(job, row, group) : Tile<Vector, 1, kGroups>::planes(job, row, group);
+  const auto single = choose_tile<Vector, 1, kGroups>(job);
+  for (; row < job.rows; ++row) single(job, row, group);
 }
 
 template <class Vector, int kGroups>
