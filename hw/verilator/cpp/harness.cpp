@@ -149,6 +149,11 @@ private:
         Random random{job.seed};
         const uint8_t* next = job.images;
         int64_t frame_in = 0, beat_in = 0, beat_out = 0, cycle = 0, idle = 0;
+        // Written once, at the end: the jobs of two threads may share a cache line.
+        auto stop = [&](Status status) {
+            job.cycles = cycle;
+            return status;
+        };
         auto offer = [&](bool source_ready) {
             top.s_axis_tvalid = source_ready && frame_in < job.frames;
             if (top.s_axis_tvalid) load(top.s_axis_tdata, next, kInBytes);
@@ -157,7 +162,6 @@ private:
         top.m_axis_tready = !kStalls || !random.chance(job.out_stall);
         job.frame = 0;
         for (; job.frame < job.frames; ++cycle) {
-            job.cycles = cycle;
             set_clock(0);
             const bool in = top.s_axis_tvalid && top.s_axis_tready;
             const bool out = top.m_axis_tvalid && top.m_axis_tready;
@@ -168,11 +172,11 @@ private:
             }
             if (out) {
                 const bool last = beat_out == kOutBeats - 1;
-                if (static_cast<bool>(top.m_axis_tlast) != last) return kBadLast;
-                if (!take_beat(job, beat_out)) return kBadLabel;
+                if (static_cast<bool>(top.m_axis_tlast) != last) return stop(kBadLast);
+                if (!take_beat(job, beat_out)) return stop(kBadLabel);
                 beat_out = last ? 0 : beat_out + 1;
             }
-            if (kStalls && !stable()) return kUnstable;
+            if (kStalls && !stable()) return stop(kUnstable);
 #if BITSIEGE_DEBUG
             sample(job, cycle);
 #endif
@@ -182,7 +186,7 @@ private:
 #endif
             if (out && beat_out == 0) job.last_out[job.frame++] = cycle;
             idle = in || out ? 0 : idle + 1;
-            if (idle > job.deadline) return kHung;
+            if (idle > job.deadline) return stop(kHung);
             if (kStalls) {
                 // A beat that was offered stays until it is taken: the source may not withdraw it.
                 if (in || !top.s_axis_tvalid) offer(!random.chance(job.in_stall));
@@ -191,8 +195,7 @@ private:
                 offer(true);
             }
         }
-        job.cycles = cycle;
-        return kDone;
+        return stop(kDone);
     }
 
     // Stores the logits of one output beat; checks the label beside the last one.
