@@ -6,6 +6,7 @@ complete. Nothing that the file says is executed, and no path outside its folder
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ Attribute = int | float | str | tuple[int, ...] | tuple[float, ...] | Array
 
 MAX_FILE_BYTES = 256 << 20
 MAX_NODES = 20_000
+LOGIT_EXPONENT = "bitsiege.logit_exponent"
+"""Key in a file's metadata: see `OnnxModel.logit_exponent`."""
 _OLDEST_OPSET = 7
 _STANDARD_DOMAINS = ("", "ai.onnx")
 _T = TypeVar("_T")
@@ -62,6 +65,8 @@ class OnnxModel:
         input_type: Its `TensorProto` element type.
         input_shape: Its dimensions; None where the file leaves one open.
         outputs: The graph's outputs.
+        logit_exponent: The network's integer logits are its outputs times ``2**logit_exponent``, where the
+            file says so under `LOGIT_EXPONENT`; else None.
     """
 
     opset: int
@@ -71,6 +76,7 @@ class OnnxModel:
     input_type: int
     input_shape: tuple[int | None, ...]
     outputs: tuple[str, ...]
+    logit_exponent: int | None = None
 
 
 def load_proto(path: Path) -> onnx.ModelProto:
@@ -167,7 +173,21 @@ def _describe(proto: onnx.ModelProto) -> OnnxModel:
         input_type=input_type,
         input_shape=input_shape,
         outputs=outputs,
+        logit_exponent=_logit_exponent(proto),
     )
+
+
+def _logit_exponent(proto: onnx.ModelProto) -> int | None:
+    """Read the grid of the logits from the file's metadata."""
+    for entry in proto.metadata_props:
+        if entry.key == LOGIT_EXPONENT:
+            if not re.fullmatch(r"-?[0-9]{1,2}", entry.value):
+                raise InputError(
+                    f"the metadata {LOGIT_EXPONENT} is {entry.value[:20]!r}, not a small integer",
+                    hint="export the model again",
+                )
+            return int(entry.value)
+    return None
 
 
 def _unique(pairs: Iterable[tuple[str, _T]], what: str) -> dict[str, _T]:

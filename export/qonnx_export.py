@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from export.errors import InputError
 from export.files import atomic_file
-from export.onnxfile import load_proto
+from export.onnxfile import LOGIT_EXPONENT, load_proto
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,7 +40,8 @@ def export_qonnx(
         input_shape: ``(height, width, channels)`` of the images.
         exporter: ``torchscript`` takes a fraction of a second and writes MatMul and Flatten; ``dynamo``,
             torch's newer one, takes seconds and writes Gemm and Reshape. Both lower to one graph.
-        metadata: Written to the file's ``metadata_props``.
+        metadata: Written to the file's ``metadata_props``, with the model's own ``logit_exponent`` (integer
+            logits are its float logits times ``2**logit_exponent``) where it has one.
 
     Raises:
         InputError: The model can't be exported, or the file can't be written.
@@ -57,7 +58,10 @@ def export_qonnx(
             model.train(training)
         proto = load_proto(raw)
     del proto.metadata_props[:]
-    for key, value in sorted((metadata or {}).items()):
+    entries = dict(metadata or {})
+    if hasattr(model, "logit_exponent"):
+        entries[LOGIT_EXPONENT] = str(model.logit_exponent)
+    for key, value in sorted(entries.items()):
         proto.metadata_props.add(key=key, value=value)
     data = proto.SerializeToString(deterministic=True)
     with atomic_file(path) as temporary:

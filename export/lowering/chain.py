@@ -69,10 +69,12 @@ class Chain:
     Attributes:
         input_shape: ``(height, width, channels)`` of the image.
         steps: In order of computation.
+        logit_exponent: Integer logits are the outputs times ``2**logit_exponent``; None where nobody said.
     """
 
     input_shape: tuple[int, int, int]
     steps: tuple[Step, ...]
+    logit_exponent: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -112,7 +114,7 @@ def build_chain(model: OnnxModel) -> Chain:
             f"the graph has {len(results)} outputs; the logits or the label alone are expected",
             hint="export one output",
         )
-    return Chain(input_shape=shape, steps=last.steps)
+    return Chain(input_shape=shape, steps=last.steps, logit_exponent=model.logit_exponent)
 
 
 def image_shape(model: OnnxModel) -> tuple[int, int, int]:

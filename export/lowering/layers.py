@@ -65,7 +65,7 @@ def lower_chain(chain: Chain) -> Lowered:
         node, stream, layer_notes = _hidden(f"mvau_{index}", linear, steps, stream)
         nodes.append(node)
         notes.extend(layer_notes)
-    node, layer_notes = _last(f"mvau_{len(layers) - 1}", *layers[-1], stream)
+    node, layer_notes = _last(f"mvau_{len(layers) - 1}", *layers[-1], stream, chain.logit_exponent)
     nodes.append(node)
     notes.extend(layer_notes)
     return Lowered(graph=DataflowGraph(input_shape=chain.input_shape, nodes=tuple(nodes)), notes=tuple(notes))
@@ -141,10 +141,10 @@ def _after_sign(name: str, steps: Sequence[PointwiseStep]) -> Stream:
 
 
 def _last(
-    name: str, linear: LinearStep, steps: Sequence[PointwiseStep], stream: Stream
+    name: str, linear: LinearStep, steps: Sequence[PointwiseStep], stream: Stream, exponent: int | None
 ) -> tuple[Mvau, tuple[str, ...]]:
     sums = accumulators(linear, stream)
-    logits = lower_logits(linear, sums, steps)
+    logits = lower_logits(linear, sums, steps, exponent)
     mvau = Mvau(
         name=name,
         input=stream.name,

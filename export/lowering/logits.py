@@ -2,7 +2,8 @@
 
 A tail that treats every class alike and rises throughout (a scale, an offset) does not
 change the label, so the integers are the accumulators themselves. A tail with a scale or an offset for each
-class is kept as fixed point, and only if the float network computes it without a rounding.
+class is kept as fixed point, and only if the float network computes it without a rounding. So is every tail
+of a file that says on which grid its logits are.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from export.lowering.chain import LinearStep, PointwiseStep
 from export.lowering.evaluate import alternatives, evaluate, find_source, match_exponent
 from export.lowering.operations import FloatArray
 from export.lowering.refusal import refuse
-from export.lowering.stream import common_divisor, is_exact, on_grid
+from export.lowering.stream import MAX_GRID_BITS, common_divisor, is_exact, on_grid
 from export.lowering.weights import Accumulators
 
 _MAX_TABLE_ELEMENTS = 1 << 25
@@ -45,12 +46,25 @@ class Logits:
     notes: tuple[str, ...] = ()
 
 
-def lower_logits(linear: LinearStep, accumulators: Accumulators, steps: Sequence[PointwiseStep]) -> Logits:
+def lower_logits(
+    linear: LinearStep,
+    accumulators: Accumulators,
+    steps: Sequence[PointwiseStep],
+    exponent: int | None = None,
+) -> Logits:
     """Lower what follows the last matrix product.
+
+    Args:
+        linear: The last matrix product.
+        accumulators: What its integers mean.
+        steps: What follows it.
+        exponent: Integer logits are the outputs times ``2**exponent``; None for a grid of our choice.
 
     Raises:
         LoweringError: The logits' order can't be kept by integers.
     """
+    if exponent is not None:
+        return _per_class(linear, accumulators, steps, exponent)
     uniform = bool(np.all(accumulators.units == accumulators.units[0])) and all(
         parameter.ndim == 0 or np.all(parameter == parameter[0])
         for step in steps
@@ -101,7 +115,12 @@ def _reachable(linear: LinearStep, accumulators: Accumulators) -> IntArray:
     return np.arange(low, high + 1, stride, dtype=np.int64)
 
 
-def _per_class(linear: LinearStep, accumulators: Accumulators, steps: Sequence[PointwiseStep]) -> Logits:
+def _per_class(
+    linear: LinearStep,
+    accumulators: Accumulators,
+    steps: Sequence[PointwiseStep],
+    exponent: int | None = None,
+) -> Logits:
     """Keep a scale and an offset for each class as fixed point, if no logit is ever rounded."""
     where = steps[-1].node if steps else linear.node
     rows = slice(0, len(accumulators.weights))
@@ -113,8 +132,8 @@ def _per_class(linear: LinearStep, accumulators: Accumulators, steps: Sequence[P
     grid = on_grid(values)
     if grid is None:
         raise refuse(where, "gives logits that are on no power-of-two grid", hint=_HINT)
-    logits = grid[0]
-    if np.any((logits[1] - logits[0]) % accumulators.step):
+    logits = grid[0] if exponent is None else _shifted(where, *grid, exponent)
+    if exponent is None and np.any((logits[1] - logits[0]) % accumulators.step):
         logits = 2 * logits
     scale = (logits[1] - logits[0]) // accumulators.step
     bias = logits[0] - scale * sums[0]
@@ -132,6 +151,14 @@ def _per_class(linear: LinearStep, accumulators: Accumulators, steps: Sequence[P
         source=_source(linear, steps, floats, logits),
         notes=(*_exactness_note(linear, accumulators), *_order_note(steps, floats, values)),
     )
+
+
+def _shifted(where: tuple[str, str], logits: IntArray, coarsest: int, exponent: int) -> IntArray:
+    """Move integers from their coarsest grid ``2**-coarsest`` to the grid that the file asks for."""
+    finer = exponent - coarsest
+    if finer < 0 or finer + int(np.abs(logits).max()).bit_length() > MAX_GRID_BITS:
+        raise refuse(where, f"gives logits that don't fit the file's own grid of 2**-{exponent}", hint=_HINT)
+    return logits << finer
 
 
 def _source(

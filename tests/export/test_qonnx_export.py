@@ -64,7 +64,9 @@ def test_one_file_with_weights_and_metadata(exported: Any, exporter: str) -> Non
     assert sorted(file.name for file in path.parent.iterdir()) == ["dynamo.onnx", "torchscript.onnx"]
     proto = onnx.load(path, load_external_data=False)
     assert all(tensor.data_location == onnx.TensorProto.DEFAULT for tensor in proto.graph.initializer)
-    assert {entry.key: entry.value for entry in proto.metadata_props} == {"seed": "3", "a": "b"}
+    entries = {entry.key: entry.value for entry in proto.metadata_props}
+    exponent = str(exported[0].logit_exponent)
+    assert entries == {"seed": "3", "a": "b", "bitsiege.logit_exponent": exponent}
     assert not stat.S_IMODE(path.stat().st_mode) & 0o111
 
 
