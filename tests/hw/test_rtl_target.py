@@ -88,6 +88,11 @@ def test_wave_of_one_image(open_rtl, cases, tmp_path):
     stream = target.stream(images)
     assert first == 2 * stream.first_in_cycle[5]
     assert last == 2 * stream.last_out_cycle[5] + 1
+    # Its value changes are block type 8, with their size in memory: the clock alone changes at every time.
+    at = 0
+    while data[at] != 8:
+        at += 1 + int.from_bytes(data[at + 1 : at + 9], "big")
+    assert int.from_bytes(data[at + 25 : at + 33], "big") > 10 * (last - first)
     with pytest.raises(InputError, match="no image 12 in a batch of 12"):
         target.write_wave(images, 12, path)
     assert path.read_bytes() == data

@@ -140,7 +140,11 @@ private:
 
     void set_clock(int level) {
         top_->clk = level;
+#if BITSIEGE_DEBUG
+        top_->eval();  // it also tells the wave that something may have changed
+#else
         Vbnn_top___024root___eval(top_->rootp);
+#endif
     }
 
     template <bool kStalls>
