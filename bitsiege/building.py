@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,19 @@ if TYPE_CHECKING:
     from export.graph import DataflowGraph
 
 _CHECKED_IMAGES = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compiled:
+    """A network that was compiled.
+
+    Attributes:
+        build: What was written.
+        notes: Where executors of the float network may disagree with each other, one sentence each.
+    """
+
+    build: Build
+    notes: tuple[str, ...]
 
 
 def find_checkpoint(name: Path) -> Path:
@@ -56,7 +70,7 @@ def compile_model(
     clock_mhz: float,
     board: str | None,
     checkpoint: Path | None,
-) -> Build:
+) -> Compiled:
     """Lower a QONNX file, choose the folding, and write a build.
 
     Args:
@@ -72,11 +86,12 @@ def compile_model(
         InputError: Options that exclude each other, a rate out of reach, or a checkpoint of another network.
         LoweringError: The network has something that the hardware can't do.
     """
-    from export.lowering import lower_model
+    from export.lowering import lower_with_notes
 
     if fps is not None and folding is not None:
         raise InputError("give either a frame rate or a folding file", hint="drop --fps or --folding")
-    graph = lower_model(model)
+    lowered = lower_with_notes(model)
+    graph = lowered.graph
     if checkpoint is not None:
         check_same_network(checkpoint, graph)
     write_build(
@@ -88,7 +103,7 @@ def compile_model(
         model=model,
         checkpoint=checkpoint,
     )
-    return load_build(output)
+    return Compiled(build=load_build(output), notes=lowered.notes)
 
 
 def choose_folding(

@@ -45,7 +45,7 @@ def compile_(
     from bitsiege.building import compile_model, find_checkpoint
     from bitsiege.cli.console import show, show_json
 
-    build = compile_model(
+    compiled = compile_model(
         model,
         output,
         fps=fps,
@@ -54,11 +54,11 @@ def compile_(
         board=board,
         checkpoint=None if checkpoint is None else find_checkpoint(checkpoint),
     )
-    result = _summary(build)
+    result = _summary(compiled.build) | {"notes": list(compiled.notes)}
     if json:
         show_json(result)
     else:
-        show(_text(build, result))
+        show(_text(compiled.build, result))
     return 0
 
 
@@ -91,4 +91,5 @@ def _text(build: Build, result: dict[str, Any]) -> str:
         f"II {result['ii_cycles']:,} cycles, latency {result['latency_cycles']:,} cycles: "
         f"{result['frames_per_second']:,.0f} frames/s at {build.clock_mhz:g} MHz\n"
         f"{build.path}: network {build.graph_hash[:16]}"
+        + "".join(f"\nnote: {note}" for note in result["notes"])
     )
