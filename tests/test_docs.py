@@ -17,7 +17,9 @@ def test_the_page_s_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.
     exec(compile(code, str(page), "exec"), {"__name__": page.stem})
 
 
-@pytest.mark.parametrize("page", sorted(_DOCS.rglob("*.md")), ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [*sorted(_DOCS.rglob("*.md")), *sorted(_DOCS.parent.glob("*.md"))], ids=lambda page: page.stem
+)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         assert target.startswith("http") or (page.parent / target).exists(), target
