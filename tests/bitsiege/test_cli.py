@@ -369,7 +369,9 @@ def test_a_bug_is_status_70(bitsiege, monkeypatch: pytest.MonkeyPatch):
 def test_interruption_is_status_130(small_build: Build, tmp_path: Path):
     np.save(tmp_path / "x.npy", np.zeros((200_000, 4, 4, 1), np.uint8))
     code = (
-        "import sys, time; import hw.reference as r; from bitsiege.cli import main\n"
+        "import signal, sys, time; import hw.reference as r; from bitsiege.cli import main\n"
+        # A shell starts its background jobs with interrupts ignored, and the tests may run in one.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def slow(self, images):\n    print('slow', flush=True); time.sleep(60)\n"
         "r.ReferenceTarget.infer = slow\nsys.exit(main(sys.argv[1:]))"
     )
