@@ -26,6 +26,7 @@ from export.onnxtensor import Array
 MAX_FRAME_ELEMENTS = 1 << 22
 
 _LABEL_OPERATORS = ("TopK", "ArgMax", "Softmax", "LogSoftmax")
+_LABELS = ("TopK", "ArgMax")
 _PASS_A_LABEL = (*LAYOUT_OPERATORS, "Identity", "Cast")
 
 
@@ -114,6 +115,11 @@ def build_chain(model: OnnxModel) -> Chain:
             f"the graph has {len(results)} outputs; the logits or the label alone are expected",
             hint="export one output",
         )
+    if not last.is_plain:
+        raise LoweringError(
+            f"output {model.outputs[0]!r} holds the logits in another order than the last layer",
+            hint="end the network with the last layer's own order of classes",
+        )
     return Chain(input_shape=shape, steps=last.steps, logit_exponent=model.logit_exponent)
 
 
@@ -172,11 +178,12 @@ def _apply(
     node: OnnxNode, activation: _Activation, arguments: list[Array | None], position: int, batch: int
 ) -> _Activation:
     standard = not node.domain
-    if activation.label is not None and node.op_type in _PASS_A_LABEL and standard:
+    passes = activation.label is not None and node.op_type in _PASS_A_LABEL and standard
+    if passes and activation.label is not None and activation.label[1] in _LABELS:
         return activation
     if node.op_type in _LABEL_OPERATORS and standard:
         return _label(node, activation, arguments)
-    if activation.label is not None:
+    if activation.label is not None and not passes:
         raise refuse(
             node, f"computes with the result of {activation.label[0]!r}", hint="end the network there"
         )
@@ -184,6 +191,8 @@ def _apply(
         if position != 0:
             raise refuse(node, "takes the activation where a constant is expected")
         return replace(activation, positions=move(node, activation.positions, arguments, batch=batch))
+    if passes:
+        return activation
     if node.op_type in ("MatMul", "Gemm") and standard:
         return _linear(node, activation, arguments, position)
     operations = bind(node, arguments, position, activation.positions.ndim)
@@ -283,7 +292,7 @@ def _gemm_extra(node: OnnxNode, arguments: list[Array | None]) -> tuple[Operatio
 
 def _label(node: OnnxNode, activation: _Activation, arguments: list[Array | None]) -> _Activation:
     """Accept an operator that turns logits into a label, or keeps their order."""
-    if activation.label is not None and activation.label[1] in ("TopK", "ArgMax"):
+    if activation.label is not None and activation.label[1] in _LABELS:
         raise refuse(
             node, f"computes with the label of {activation.label[0]!r}", hint="end the network there"
         )
@@ -291,6 +300,8 @@ def _label(node: OnnxNode, activation: _Activation, arguments: list[Array | None
     axis = attributes.integer(node, "axis", -1 if node.op_type != "ArgMax" else 0)
     if not activation.steps or activation.positions.size != shape[-1] or axis not in (-1, len(shape) - 1):
         raise refuse(node, "does not work along the classes", hint="apply it to logits of shape (N, classes)")
+    if not activation.is_plain:
+        raise refuse(node, "reads the logits in another order than the last layer computes them")
     if node.op_type == "ArgMax" and attributes.integer(node, "select_last_index", 0):
         raise refuse(node, "takes the last of equal logits; hardware takes the first")
     if node.op_type == "TopK":

@@ -20,7 +20,8 @@ from export.lowering.chain import LinearStep, PointwiseStep
 from export.lowering.evaluate import alternatives, evaluate, find_source, match_exponent
 from export.lowering.operations import FloatArray
 from export.lowering.refusal import refuse
-from export.lowering.stream import MAX_GRID_BITS, common_divisor, is_exact, on_grid
+from export.lowering.stream import MAX_GRID_BITS, common_divisor, on_grid
+from export.lowering.thresholds import sums_are_exact
 from export.lowering.weights import Accumulators
 
 _MAX_TABLE_ELEMENTS = 1 << 25
@@ -95,7 +96,7 @@ def _uniform(linear: LinearStep, accumulators: Accumulators, steps: Sequence[Poi
         scale=np.full(classes, accumulators.multiplier, np.int64) if scaled else None,
         bias=None if alike else direction * accumulators.offsets,
         source=_source(linear, steps, floats, direction * whole[:, None]),
-        notes=_exactness_note(linear, accumulators),
+        notes=_exactness_note(linear, accumulators, steps),
     )
 
 
@@ -149,7 +150,7 @@ def _per_class(
         scale=None if np.all(scale == 1) else scale,
         bias=bias if np.any(bias) else None,
         source=_source(linear, steps, floats, logits),
-        notes=(*_exactness_note(linear, accumulators), *_order_note(steps, floats, values)),
+        notes=(*_exactness_note(linear, accumulators, steps), *_order_note(steps, floats, values)),
     )
 
 
@@ -178,12 +179,14 @@ def _finite(linear: LinearStep, steps: Sequence[PointwiseStep], values: FloatArr
     return values
 
 
-def _exactness_note(linear: LinearStep, accumulators: Accumulators) -> tuple[str, ...]:
-    if all(is_exact(float(unit), accumulators.float_bound) for unit in np.unique(accumulators.units)):
+def _exactness_note(
+    linear: LinearStep, accumulators: Accumulators, steps: Sequence[PointwiseStep]
+) -> tuple[str, ...]:
+    if sums_are_exact(linear, accumulators, steps):
         return ()
     return (
-        f"node {linear.node[0]!r}: float32 rounds these sums, because the scale is no power of two;"
-        " an executor may order equal logits differently",
+        f"node {linear.node[0]!r}: float32 rounds these sums, because the scale is no power of two or"
+        " the bias is off its grid; an executor may order equal logits differently",
     )
 
 

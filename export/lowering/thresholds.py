@@ -5,8 +5,9 @@ threshold is where the sign flips. Three things can make executors disagree with
 each is told in a note, because the integer network has to choose one:
 
 - a fused BatchNormalization, whose order of operations ONNX leaves open: onnxruntime's order is taken;
-- sums that float32 rounds, because the weights' scale is no power of two: the exact sum is taken, and an
-  executor's own may be off by about 1e-5 of the sum of magnitudes;
+- sums that float32 rounds, because the weights' scale is no power of two, or because Gemm adds a bias that
+  is off the sums' grid, at a moment of the executor's choice: the exact sum is taken, and an executor's own
+  may be off by about 1e-5 of the sum of magnitudes;
 - nothing else: all other operators are single IEEE 754 operations.
 """
 
@@ -23,11 +24,12 @@ from export.lowering.chain import LinearStep, PointwiseStep
 from export.lowering.evaluate import alternatives, evaluate
 from export.lowering.operations import FloatArray
 from export.lowering.refusal import refuse
-from export.lowering.stream import is_exact
+from export.lowering.stream import is_exact, on_grid
 from export.lowering.weights import Accumulators
 
 _CHUNK_ELEMENTS = 1 << 20
 _RELATIVE_SUM_ERROR = 1e-5
+_FLOAT32_INTEGERS = 1 << 24
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -140,8 +142,7 @@ def _notes(
             f"node {steps[-1].node[0]!r}: {_channels(reordered)} at one accumulator value the answer depends"
             " on the order of operations in BatchNormalization; onnxruntime's order is taken"
         )
-    exact = all(is_exact(float(unit), accumulators.float_bound) for unit in np.unique(accumulators.units))
-    if not exact:
+    if not sums_are_exact(linear, accumulators, steps):
         slack = (_RELATIVE_SUM_ERROR * accumulators.float_bound * accumulators.units).astype(np.float32)
         near = np.zeros(rows.stop, np.bool_)
         for moved in (floats - slack, floats + slack):
@@ -149,9 +150,27 @@ def _notes(
         if near.any():
             notes.append(
                 f"node {linear.node[0]!r}: {_channels(near)} the answer at one accumulator value lies within"
-                " float32's rounding of the sum, because the scale is no power of two; the exact sum is taken"
+                " float32's rounding of the sum, because the scale is no power of two or the bias is off its"
+                " grid; the exact sum is taken"
             )
     return tuple(notes)
+
+
+def sums_are_exact(linear: LinearStep, accumulators: Accumulators, steps: Sequence[PointwiseStep]) -> bool:
+    """Tell whether float32 sums the layer without a rounding, Gemm's bias included, in whatever order."""
+    if not all(is_exact(float(unit), accumulators.float_bound) for unit in np.unique(accumulators.units)):
+        return False
+    reach = accumulators.float_bound * float(np.abs(accumulators.units).max())
+    for step in steps:
+        # A step of the product's own node is Gemm's alpha or bias.
+        if step.node != linear.node:
+            break
+        for parameter in step.operation.parameters:
+            values = np.append(np.atleast_1d(parameter), accumulators.units).astype(np.float32)
+            grid = on_grid(values)
+            if grid is None or np.ldexp(reach + float(np.abs(parameter).max()), grid[1]) > _FLOAT32_INTEGERS:
+                return False
+    return True
 
 
 def _channels(which: BoolArray) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from export.errors import LoweringError
-from export.lowering import lower_model
+from export.lowering import lower_model, lower_with_notes
 from hw.reference import ReferenceTarget
 
 RNG = np.random.default_rng(8)
@@ -209,3 +209,37 @@ def test_one_tensor_read_twice_is_refused(builder: Any, tmp_path: Any) -> None:
     x = b.dense(b.bipolar(b.flatten("x")), WEIGHTS[:, :8])
     with pytest.raises(LoweringError, match="joins two activations"):
         lower_model(b.save(tmp_path / "m.onnx", b.node("Add", x, b.bipolar(x))))
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        lambda b, x: x,
+        lambda b, x: b.node("Mul", x, b.const([1.0, 2.0, 3.0, 4.0])),
+        lambda b, x: b.node("ArgMax", x, axis=1),
+        lambda b, x: b.node("Softmax", x, axis=-1),
+    ],
+)
+def test_permuted_logits_are_refused(builder: Any, tmp_path: Any, tail: Any) -> None:
+    def permuted(b: Any, x: str) -> str:
+        square = b.node("Transpose", b.node("Reshape", x, ints(b, 1, 2, 2)), perm=[0, 2, 1])
+        return b.node("Reshape", square, ints(b, 1, 4))
+
+    before, after = builder(), builder()
+    for b in (before, after):
+        x = b.dense(b.bipolar(b.node("Sub", b.flatten("x"), b.const(0.5))), RNG.normal(size=(4, 8)))
+        end = tail(b, permuted(b, x)) if b is before else permuted(b, b.node("Softmax", x, axis=-1))
+        with pytest.raises(LoweringError, match="another order"):
+            lower_model(b.save(tmp_path / "m.onnx", end))
+
+
+def test_a_bias_inside_of_a_product_is_noted_where_its_order_matters(builder: Any, tmp_path: Any) -> None:
+    def notes(bias: float) -> tuple[str, ...]:
+        b = builder()
+        x = b.bipolar(b.node("Sub", b.flatten("x"), b.const(0.5)))
+        weights = b.node("Transpose", b.bipolar(b.const(WEIGHTS[:, :8])), perm=[1, 0])
+        hidden = b.bipolar(b.node("Gemm", x, weights, b.const([bias] * 5)))
+        return lower_with_notes(b.save(tmp_path / "m.onnx", b.dense(hidden, LAST))).notes
+
+    assert notes(1.0) == ()
+    assert "off its grid" in notes(float(np.nextafter(np.float32(-2), np.float32(-3))))[0]
