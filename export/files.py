@@ -61,15 +61,26 @@ def atomic_directory(path: Path) -> Generator[Path]:
         try:
             yield temporary
             temporary.chmod(0o777 & ~_umask())
-            retired = None
-            if path.exists():
-                retired = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
-                path.replace(retired / path.name)
-            temporary.replace(path)
-            if retired is not None:
-                shutil.rmtree(retired)
+            _swap(temporary, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _swap(new: Path, path: Path) -> None:
+    """Put a complete directory in the place of another; if that fails, the old one stands as before."""
+    if not path.exists():
+        new.replace(path)
+        return
+    retired = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
+    old = retired / path.name
+    path.replace(old)
+    try:
+        new.replace(path)
+    except OSError:
+        old.replace(path)
+        retired.rmdir()
+        raise
+    shutil.rmtree(retired, ignore_errors=True)
 
 
 @contextmanager
