@@ -266,7 +266,7 @@ module bnn_mvau #(
         end
       end
       if (LEVELS == 1 && OUT_W == 1) begin : g_bipolar
-        assign result_3 = fires;
+        assign result_3 = fires ^ OUT_BIAS[0];
       end else begin : g_steps
         assign result_3 = OUT_W'(OUT_BIAS) + OUT_W'($countones(fires));
       end

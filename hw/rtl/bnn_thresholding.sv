@@ -93,7 +93,7 @@ module bnn_thresholding #(
       end
     end
     if (LEVELS == 1 && OUT_W == 1) begin : g_bipolar
-      assign result[lane] = fires[0];
+      assign result[lane] = fires[0] ^ OUT_BIAS[0];
     end else begin : g_steps
       assign result[lane*OUT_W+:OUT_W] = OUT_W'(OUT_BIAS) + OUT_W'($countones(fires));
     end

@@ -76,6 +76,10 @@ CASES = {
         graph=make_mlp((10, 12, 8, 5), input_type=UINT8, hidden=DataType("INT2"), scaled=True, seed=1),
         folding=make_folding((6, 5), (2, 4), (1, 8)),
     ),
+    # One-bit integers 0 and -1: the higher value is bit 0.
+    "one_bit": Case(
+        graph=make_mlp((9, 6, 4), hidden=DataType("INT1"), seed=6), folding=make_folding((2, 3), (2, 3))
+    ),
     # Everything at once: one frame a cycle.
     "unrolled": Case(graph=make_mlp((8, 6, 3), seed=2), folding=make_folding((6, 8), (3, 6))),
     # One multiplication a cycle and layer; the first layer is the slowest.
