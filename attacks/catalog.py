@@ -34,6 +34,6 @@ def make_attack(name: str, **parameters: Any) -> Attack:
         raise InputError(f"{name} needs a budget eps", hint="for example eps=0.1", attack=name)
     if isinstance(goal := parameters.get("goal"), str):
         if goal not in list(Goal):
-            raise InputError(f"unknown goal {goal!r}", hint=f"known: {', '.join(Goal)}", attack=name)
+            raise InputError(f"unknown goal {goal!r}", hint="known: untargeted, next, random", attack=name)
         parameters["goal"] = Goal(goal)
     return ATTACKS[name](**parameters)

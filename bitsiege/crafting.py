@@ -42,7 +42,8 @@ def craft(
         label: How the work is announced.
 
     Returns:
-        JSON values: attack, eps, images, fooled, gradients (what gave them), graph_hash.
+        JSON values: attack, eps, goal, images, succeeded (at the goal), gradients (what gave them),
+        graph_hash.
 
     Raises:
         InputError: Parameters, images or labels that don't fit, or a file that can't be written.
@@ -71,7 +72,8 @@ def craft(
         "attack": name,
         "eps": float(attack.eps),
         "images": len(images),
-        "fooled": int(result.success.sum()),
+        "goal": str(attack.goal),
+        "succeeded": int(result.success.sum()),
         "gradients": origin,
         "graph_hash": build.graph_hash,
     }

@@ -9,6 +9,7 @@ from typing import Any
 from export.errors import InputError
 from hw.build import Build
 from hw.reference import ReferenceTarget
+from hw.rtlgen import check_rtl
 from hw.target import Target
 
 
@@ -25,7 +26,10 @@ def _open_emulator(build: Build, **options: Any) -> Target:
 def _open_rtl(build: Build, **options: Any) -> Target:
     from hw.rtl_target import RtlTarget
 
-    return RtlTarget(build.graph, build.folding, **options)
+    target = RtlTarget(build.graph, build.folding, **options)
+    # What is simulated is generated anew; the build's own files must be the same hardware.
+    check_rtl(target.rtl, build.path / "rtl")
+    return target
 
 
 def _open_qonnx(build: Build, **options: Any) -> Target:

@@ -51,7 +51,7 @@ def attack(
     from bitsiege.outputs import check_output
     from hw.build import load_build
 
-    check_output(output)
+    check_output(output, images, labels)
     loaded = load_build(build)
     pixels = load_images(images, loaded.graph.input_shape)
     classes = load_labels(labels, count=len(pixels), classes=loaded.graph.classes)
@@ -63,5 +63,7 @@ def attack(
     if json:
         show_json({**made, "output": str(output)})
     else:
-        say(f"{output}: {attack} at eps {eps:g} fools {made['fooled']:,} of {made['images']:,} images")
+        what = "fools" if made["goal"] == "untargeted" else "reaches the target class with"
+        of = f"{made['succeeded']:,} of {made['images']:,} images"
+        say(f"{output}: {attack} at eps {eps:g} {what} {of}")
     return 0

@@ -44,8 +44,8 @@ def export(
     from bitsiege.outputs import check_output
     from bitsiege.pipeline.digests import file_digest
 
-    check_output(output)
     path = find_checkpoint(checkpoint)
+    check_output(output, path)
     export_checkpoint(path, output, exporter=exporter.value)
     if json:
         show_json({"checkpoint": str(path), "output": str(output), "sha256": file_digest(output)})

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from bitsiege.cli.options import BuildDir, CacheDir, Json
+from export.errors import InputError
 
 
 def infer(
@@ -48,11 +49,13 @@ def infer(
     from bitsiege.targets import close_targets, open_any_target
     from hw.build import load_build
 
-    for path in (output, wave):
-        if path is not None:
-            check_output(path)
+    check_output(output, images, wave)
+    if wave is not None:
+        check_output(wave, images)
     loaded = load_build(build)
     pixels = load_images(images, loaded.graph.input_shape)
+    if wave is not None and wave_image >= len(pixels):
+        raise InputError(f"there is no image {wave_image} among {len(pixels)}", hint="see --wave-image")
     opened = open_any_target(target, loaded, cache_dir=cache_dir)
     try:
         start_s = time.monotonic()

@@ -64,7 +64,7 @@ def replay(
 
     names = parse_targets(targets)
     limits = parse_limits(limit or [], names)
-    check_output(output)
+    check_output(output, archive)
     loaded = load_build(build)
     attack = load_attack(archive)
     opened = []

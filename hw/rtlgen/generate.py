@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from export.errors import InputError
 from export.files import atomic_directory
 from export.graph import DataflowGraph
 from hw.folding import Folding
@@ -12,6 +13,7 @@ from hw.rtlgen.design import TOP, RtlDesign
 from hw.rtlgen.plan import build_chain
 from hw.rtlgen.verilog import write_top
 
+_AGAIN = "it was changed, or made by another version: compile the network again"
 RTL_DIR = Path(__file__).parent.parent / "rtl"
 
 _NEEDS = {"bnn_mvau": ("bnn_popcount", "bnn_dot")}
@@ -73,3 +75,22 @@ def generate_rtl(
         for name, text in design.memories.items():
             (temporary / name).write_text(text, encoding="ascii")
     return design
+
+
+def check_rtl(design: RtlDesign, directory: Path) -> None:
+    """Check that a directory holds exactly this design.
+
+    Raises:
+        InputError: A file is missing or differs; the message names it.
+    """
+    expected = {name: (RTL_DIR / name).read_bytes() for name in design.sources[:-1]}
+    expected[design.sources[-1]] = design.top_text.encode()
+    expected |= {name: text.encode("ascii") for name, text in design.memories.items()}
+    for name, content in expected.items():
+        path = directory / name
+        try:
+            found = path.read_bytes()
+        except OSError as error:
+            raise InputError(f"can't read {path}: {error.strerror or error}", hint=_AGAIN) from error
+        if found != content:
+            raise InputError(f"{path} is not the hardware of this build's graph and folding", hint=_AGAIN)

@@ -396,3 +396,15 @@ def test_json_leaves_standard_output_to_the_result(small_build: Build, image_fil
     ran = python("-m", "bitsiege", "infer", small_build.path, "--target", "reference", *words)
     assert json.loads(ran.stdout)["target"] == "reference"
     assert "infer on reference" in ran.stderr
+
+
+def test_outputs_never_replace_inputs(small_build: Build, image_file: Path, tmp_path: Path):
+    before = image_file.read_bytes()
+    words = ("--target", "reference", "--images", image_file)
+    ran = python("-m", "bitsiege", "infer", small_build.path, *words, "-o", image_file)
+    assert ran.returncode == 2
+    assert "named twice" in ran.stderr
+    assert image_file.read_bytes() == before
+    same = tmp_path / "same"
+    ran = python("-m", "bitsiege", "infer", small_build.path, *words, "-o", same, "--wave", same)
+    assert ran.returncode == 2

@@ -48,3 +48,14 @@ def test_unknown_target_gets_the_nearest(build):
 def test_qonnx_needs_the_model(build):
     with pytest.raises(InputError, match=r"has no model.onnx"):
         open_target("qonnx", build)
+
+
+@pytest.mark.parametrize("name", ["bnn_mvau.sv", "bnn_top.sv", "mvau_0_weights.mem"])
+def test_changed_hardware_is_refused(build, name):
+    path = build.path / "rtl" / name
+    path.write_text(path.read_text() + " ")
+    with pytest.raises(InputError, match=name):
+        open_target("rtl", build)
+    path.unlink()
+    with pytest.raises(InputError, match=name):
+        open_target("rtl", build)
