@@ -81,6 +81,6 @@ def infer(
         show_json(summary)
     else:
         cycles = summary["cycles_per_image"]
-        clock = "" if cycles is None else f", {cycles:,.1f} cycles an image"
+        clock = "" if cycles is None else f", mean latency {cycles:,.1f} cycles in the stream"
         say(f"{output}: {len(pixels):,} images on {opened.name} in {seconds:.2f} s{clock}")
     return 0
