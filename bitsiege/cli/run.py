@@ -97,7 +97,7 @@ def _table(report: Report) -> Table:
     names = [target.name for target in report.targets]
     columns = {name: [r for p in report.all_points for r in p.results if r.target == name] for name in names}
     table.add_row("divergences", *(_divergences(columns[name], name == names[0]) for name in names))
-    table.add_row("latency [cycles]", *(_number(target.first_latency_cycles) for target in report.targets))
+    table.add_row(r"latency \[cycles]", *(_number(target.first_latency_cycles) for target in report.targets))
     table.add_row("... in a stream", *(_number(columns[name][-1].cycles_per_image) for name in names))
     table.add_row("II \\[cycles]", *(_number(target.ii_cycles) for target in report.targets))
     table.add_row("images/s here", *(_rate(columns[name]) for name in names))
