@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -58,8 +60,8 @@ def save_inference(path: Path, result: Inference) -> None:
         np.savez(handle, allow_pickle=False, **arrays)
 
 
-def write_wave(target: Target, images: ImageArray, index: int, path: Path) -> None:
-    """Write the waveform of one image.
+def wave_writer(target: Target, images: ImageArray, index: int) -> Callable[[Path], None]:
+    """Return what writes the waveform of one image to a path.
 
     Raises:
         InputError: The target has no waveforms, or there is no such image.
@@ -69,4 +71,4 @@ def write_wave(target: Target, images: ImageArray, index: int, path: Path) -> No
         raise InputError(f"target {target.name} has no waveforms", hint="use --target rtl")
     if not 0 <= index < len(images):
         raise InputError(f"there is no image {index} among {len(images)}", hint="choose another --wave-image")
-    writer(np.ascontiguousarray(images), index, path)
+    return partial(writer, np.ascontiguousarray(images), index)

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from bitsiege.cli.options import BuildDir, CacheDir, Json
-from export.errors import InputError
 
 
 def infer(
@@ -44,7 +43,7 @@ def infer(
     """
     from bitsiege.arrays import load_images
     from bitsiege.cli.console import progress, say, show_json
-    from bitsiege.inference import infer_file, save_inference, write_wave
+    from bitsiege.inference import infer_file, save_inference, wave_writer
     from bitsiege.outputs import check_output
     from bitsiege.targets import close_targets, open_any_target
     from hw.build import load_build
@@ -54,17 +53,17 @@ def infer(
         check_output(wave, images)
     loaded = load_build(build)
     pixels = load_images(images, loaded.graph.input_shape)
-    if wave is not None and wave_image >= len(pixels):
-        raise InputError(f"there is no image {wave_image} among {len(pixels)}", hint="see --wave-image")
     opened = open_any_target(target, loaded, cache_dir=cache_dir)
     try:
+        # Asked for before the work, so that a slip doesn't cost a simulation.
+        writer = None if wave is None else wave_writer(opened, pixels, wave_image)
         start_s = time.monotonic()
         with progress() as listener:
             result = infer_file(opened, pixels, listener)
         seconds = time.monotonic() - start_s
         save_inference(output, result)
-        if wave is not None:
-            write_wave(opened, pixels, wave_image, wave)
+        if wave is not None and writer is not None:
+            writer(wave)
     finally:
         close_targets([opened])
     summary: dict[str, Any] = {

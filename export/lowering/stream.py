@@ -12,7 +12,7 @@ from export.datatypes import BIPOLAR, DataType
 from export.graph import IntArray
 
 MAX_GRID_BITS = 40
-_EXACT_FLOAT32 = 1 << 24
+EXACT_FLOAT32 = 1 << 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -52,7 +52,7 @@ def is_exact(unit: float, bound: int) -> bool:
     odd = whole // (whole & -whole)
     smallest = exponent - odd.bit_length()
     return (
-        odd * max(bound, 1) <= _EXACT_FLOAT32 and smallest >= -149 and ldexp(odd * bound, smallest) < 2.0**127
+        odd * max(bound, 1) <= EXACT_FLOAT32 and smallest >= -149 and ldexp(odd * bound, smallest) < 2.0**127
     )
 
 

@@ -24,12 +24,11 @@ from export.lowering.chain import LinearStep, PointwiseStep
 from export.lowering.evaluate import alternatives, evaluate
 from export.lowering.operations import FloatArray
 from export.lowering.refusal import refuse
-from export.lowering.stream import is_exact, on_grid
+from export.lowering.stream import EXACT_FLOAT32, is_exact, on_grid
 from export.lowering.weights import Accumulators
 
 _CHUNK_ELEMENTS = 1 << 20
 _RELATIVE_SUM_ERROR = 1e-5
-_FLOAT32_INTEGERS = 1 << 24
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -168,7 +167,7 @@ def sums_are_exact(linear: LinearStep, accumulators: Accumulators, steps: Sequen
         for parameter in step.operation.parameters:
             values = np.append(np.atleast_1d(parameter), accumulators.units).astype(np.float32)
             grid = on_grid(values)
-            if grid is None or np.ldexp(reach + float(np.abs(parameter).max()), grid[1]) > _FLOAT32_INTEGERS:
+            if grid is None or np.ldexp(reach + float(np.abs(parameter).max()), grid[1]) > EXACT_FLOAT32:
                 return False
     return True
 

@@ -69,11 +69,8 @@ def generate_rtl(
     """
     design = plan_rtl(graph, folding, fifo_depths=fifo_depths)
     with atomic_directory(directory) as temporary:
-        for name in design.sources[:-1]:
-            (temporary / name).write_bytes((RTL_DIR / name).read_bytes())
-        (temporary / design.sources[-1]).write_text(design.top_text, encoding="utf-8")
-        for name, text in design.memories.items():
-            (temporary / name).write_text(text, encoding="ascii")
+        for name, content in _files(design).items():
+            (temporary / name).write_bytes(content)
     return design
 
 
@@ -83,10 +80,7 @@ def check_rtl(design: RtlDesign, directory: Path) -> None:
     Raises:
         InputError: A file is missing or differs; the message names it.
     """
-    expected = {name: (RTL_DIR / name).read_bytes() for name in design.sources[:-1]}
-    expected[design.sources[-1]] = design.top_text.encode()
-    expected |= {name: text.encode("ascii") for name, text in design.memories.items()}
-    for name, content in expected.items():
+    for name, content in _files(design).items():
         path = directory / name
         try:
             found = path.read_bytes()
@@ -94,3 +88,10 @@ def check_rtl(design: RtlDesign, directory: Path) -> None:
             raise InputError(f"can't read {path}: {error.strerror or error}", hint=_AGAIN) from error
         if found != content:
             raise InputError(f"{path} is not the hardware of this build's graph and folding", hint=_AGAIN)
+
+
+def _files(design: RtlDesign) -> dict[str, bytes]:
+    """Return the content of every file of a design by name: modules, top, memories."""
+    modules = {name: (RTL_DIR / name).read_bytes() for name in design.sources[:-1]}
+    memories = {name: text.encode("ascii") for name, text in design.memories.items()}
+    return {**modules, design.sources[-1]: design.top_text.encode(), **memories}
