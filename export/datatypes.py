@@ -15,23 +15,30 @@ class DataType:
     """A hardware integer type.
 
     Attributes:
-        name: ``BIPOLAR`` (-1 and +1 in one bit; bit 1 stands for +1), ``UINT<n>`` or ``INT<n>`` (two's
-            complement), 1 to 64 bits.
+        name: ``BIPOLAR`` (-1 and +1 in one bit; bit 1 stands for +1), ``TERNARY`` (-1, 0 and +1 in two bits
+            of two's complement), ``UINT<n>`` or ``INT<n>`` (two's complement), 1 to 64 bits.
     """
 
     name: str
 
     def __post_init__(self) -> None:
-        if self.name == "BIPOLAR":
+        if self.name in ("BIPOLAR", "TERNARY"):
             return
         match = re.fullmatch(r"U?INT([1-9][0-9]?)", self.name)
         if match is None or int(match[1]) > _MAX_BITS:
-            raise GraphFileError(f"unknown data type {self.name!r}", hint="known: BIPOLAR, UINT<n>, INT<n>")
+            raise GraphFileError(
+                f"unknown data type {self.name!r}", hint="known: BIPOLAR, TERNARY, UINT<n>, INT<n>"
+            )
 
     @property
     def is_bipolar(self) -> bool:
         """Whether values are -1 and +1 only."""
         return self.name == "BIPOLAR"
+
+    @property
+    def is_ternary(self) -> bool:
+        """Whether values are -1, 0 and +1."""
+        return self.name == "TERNARY"
 
     @property
     def is_signed(self) -> bool:
@@ -41,19 +48,21 @@ class DataType:
     @property
     def width_bits(self) -> int:
         """Bits of one element in a stream or memory."""
-        return 1 if self.is_bipolar else int(self.name.lstrip("UINT"))
+        if self.is_bipolar:
+            return 1
+        return 2 if self.is_ternary else int(self.name.lstrip("UINT"))
 
     @property
     def minimum(self) -> int:
         """Smallest value."""
-        if self.is_bipolar:
+        if self.is_bipolar or self.is_ternary:
             return -1
         return -(1 << (self.width_bits - 1)) if self.is_signed else 0
 
     @property
     def maximum(self) -> int:
         """Largest value."""
-        if self.is_bipolar:
+        if self.is_bipolar or self.is_ternary:
             return 1
         return (1 << (self.width_bits - int(self.is_signed))) - 1
 
@@ -62,6 +71,7 @@ class DataType:
 
 
 BIPOLAR = DataType("BIPOLAR")
+TERNARY = DataType("TERNARY")
 UINT8 = DataType("UINT8")
 
 

@@ -19,7 +19,19 @@ from safetensors.numpy import save
 from export.datatypes import DataType
 from export.errors import BitsiegeError, GraphFileError
 from export.files import atomic_file
-from export.graph import DataflowGraph, Flatten, IntArray, Mvau, Node, Source, Thresholding, Thresholds
+from export.graph import (
+    DataflowGraph,
+    Flatten,
+    FmPadding,
+    IntArray,
+    Mvau,
+    Node,
+    Pool,
+    Source,
+    Swg,
+    Thresholding,
+    Thresholds,
+)
 
 FORMAT_VERSION = 1
 _KEY = "bitsiege"
@@ -116,7 +128,11 @@ def _encode(graph: DataflowGraph, *, with_sources: bool) -> tuple[dict[str, Any]
             for label, values in (("scale", node.scale), ("bias", node.bias)):
                 if values is not None:
                     arrays[f"{node.name}.{label}"] = values
-        thresholds = None if isinstance(node, Flatten) else node.thresholds
+        if isinstance(node, FmPadding):
+            entry |= {"pads": list(node.pads), "value": node.value}
+        if isinstance(node, Swg | Pool):
+            entry |= {"kernel": list(node.kernel), "stride": list(node.stride)}
+        thresholds = node.thresholds if isinstance(node, Mvau | Thresholding) else None
         if thresholds is not None:
             entry["thresholds"] = {"out_type": thresholds.out_type.name, "out_bias": thresholds.out_bias}
             arrays[f"{node.name}.thresholds"] = thresholds.steps
@@ -145,6 +161,13 @@ def _decode_node(entry: dict[str, Any], arrays: _Arrays) -> Node:
     match entry["op_type"]:
         case Flatten.op_type:
             return Flatten(**common)
+        case FmPadding.op_type:
+            top, left, bottom, right = (int(size) for size in entry["pads"])
+            return FmPadding(**common, pads=(top, left, bottom, right), value=int(entry["value"]))
+        case Swg.op_type:
+            return Swg(**common, kernel=_pair(entry["kernel"]), stride=_pair(entry["stride"]))
+        case Pool.op_type:
+            return Pool(**common, kernel=_pair(entry["kernel"]), stride=_pair(entry["stride"]))
         case Thresholding.op_type if thresholds is not None:
             return Thresholding(**common, thresholds=thresholds)
         case Mvau.op_type:
@@ -167,6 +190,11 @@ def _decode_node(entry: dict[str, Any], arrays: _Arrays) -> Node:
             )
         case other:
             raise GraphFileError(f"{name}: unknown operator {other!r}")
+
+
+def _pair(sizes: Any) -> tuple[int, int]:
+    height, width = (int(size) for size in sizes)
+    return height, width
 
 
 def _decode_thresholds(name: str, entry: dict[str, Any], arrays: _Arrays) -> Thresholds | None:

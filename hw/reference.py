@@ -6,7 +6,18 @@ import math
 
 import numpy as np
 
-from export.graph import INPUT_TENSOR, DataflowGraph, Flatten, IntArray, Mvau, Node, Thresholding
+from export.graph import (
+    INPUT_TENSOR,
+    DataflowGraph,
+    Flatten,
+    FmPadding,
+    IntArray,
+    Mvau,
+    Node,
+    Pool,
+    Swg,
+    Thresholding,
+)
 from hw.target import ImageArray, Inference, TargetKind, check_images
 
 
@@ -39,6 +50,15 @@ def compute_node(node: Node, values: IntArray) -> IntArray:
             return node.thresholds.apply(values)
         case Flatten():
             return values.reshape(len(values), math.prod(values.shape[1:]))
+        case FmPadding():
+            top, left, bottom, right = node.pads
+            margins = ((0, 0), (top, bottom), (left, right), (0, 0))
+            return np.pad(values, margins, constant_values=node.value)
+        case Swg():
+            patches = windows(values, node.kernel, node.stride)
+            return patches.reshape(*patches.shape[:3], math.prod(patches.shape[3:]))
+        case Pool():
+            return windows(values, node.kernel, node.stride).max(axis=(3, 4))
         case Mvau():
             # Integers below 2**53 (the graph refuses more) add up exactly in float64, in any order; NumPy's
             # own integer product is a hundred times slower.
@@ -49,3 +69,9 @@ def compute_node(node: Node, values: IntArray) -> IntArray:
             scale = 1 if node.scale is None else node.scale
             bias = 0 if node.bias is None else node.bias
             return accumulator * scale + bias
+
+
+def windows(values: IntArray, kernel: tuple[int, int], stride: tuple[int, int]) -> IntArray:
+    """Return the windows of int64 ``(N, H, W, C)`` as ``(N, rows, columns, *kernel, C)``."""
+    views = np.lib.stride_tricks.sliding_window_view(values, kernel, axis=(1, 2))
+    return views[:, :: stride[0], :: stride[1]].transpose(0, 1, 2, 4, 5, 3)
