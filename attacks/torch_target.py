@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from attacks.evaluation import evaluating
 from export.errors import CheckFailedError, InputError
-from export.graph import DataflowGraph, Flatten, IntArray
+from export.graph import DataflowGraph, IntArray, Mvau, Thresholding
 from hw.target import ImageArray, Inference, TargetKind, check_images
 
 
@@ -72,7 +72,9 @@ class TorchTarget:
             CheckFailedError: An activation is not ±1, or its shape isn't the node's.
         """
         pixels = check_images(images, self.graph)
-        nodes = [n.name for n in self.graph.nodes if not isinstance(n, Flatten) and n.thresholds is not None]
+        nodes = [
+            n for n in self.graph.nodes if isinstance(n, Mvau | Thresholding) and n.thresholds is not None
+        ]
         parts: list[dict[str, IntArray]] = []
         with evaluating(self.module), torch.no_grad(), self._recording() as outputs:
             for begin in range(0, max(len(pixels), 1), self.batch_size):
@@ -84,7 +86,7 @@ class TorchTarget:
                         f"the graph has {len(nodes)} nodes with thresholds",
                         hint="give each sign function of the module an attribute emits_activation = True",
                     )
-                part = {name: self._stream(name, output) for name, output in zip(nodes, outputs, strict=True)}
+                part = {n.name: self._stream(n, output) for n, output in zip(nodes, outputs, strict=True)}
                 parts.append(part | {self.graph.nodes[-1].name: logits})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -128,10 +130,13 @@ class TorchTarget:
             for handle in handles:
                 handle.remove()
 
-    def _stream(self, name: str, output: Tensor) -> IntArray:
-        """Return an activation in the graph's order (NHWC) as int64."""
+    def _stream(self, node: Mvau | Thresholding, output: Tensor) -> IntArray:
+        """Return an activation in the graph's order (NHWC) as int64, an integer one on its own grid."""
+        name = node.name
         height_first = output.ndim == 4 and not getattr(self.module, "channels_last", False)
         values = (output.permute(0, 2, 3, 1) if height_first else output).double().numpy()
+        if not node.out_type.is_bipolar and node.source is not None:
+            values = np.ldexp(values, node.source.exponent)
         integers = values.astype(np.int64)
         if values.shape[1:] != self.graph.shapes[name] or not np.array_equal(integers, values):
             raise CheckFailedError(

@@ -15,7 +15,18 @@ from safetensors.numpy import save
 
 from export.datatypes import BIPOLAR, UINT8, DataType
 from export.errors import GraphFileError, InputError
-from export.graph import INPUT_TENSOR, DataflowGraph, Flatten, Mvau, Source, Thresholding, Thresholds
+from export.graph import (
+    INPUT_TENSOR,
+    DataflowGraph,
+    Flatten,
+    FmPadding,
+    Mvau,
+    Pool,
+    Source,
+    Swg,
+    Thresholding,
+    Thresholds,
+)
 from export.graphfile import graph_hash, load_graph, save_graph
 from hw.reference import ReferenceTarget
 
@@ -23,6 +34,7 @@ from hw.reference import ReferenceTarget
 def build(seed: int, *, sources: bool = True) -> DataflowGraph:
     rng = np.random.default_rng(seed)
     height, width, hidden, classes = (int(v) for v in rng.integers(1, 7, 4))
+    kernel = (int(rng.integers(1, height + 3)), int(rng.integers(1, width + 2)))
     source = Source(tensor="t", exponent=3) if sources else None
     first = Thresholding(
         name="thresholding_0",
@@ -33,12 +45,18 @@ def build(seed: int, *, sources: bool = True) -> DataflowGraph:
         ),
         source=source,
     )
-    flatten = Flatten(name="flatten_0", input="thresholding_0", in_type=DataType("INT4"))
+    window = (
+        FmPadding(name="p", input="thresholding_0", in_type=DataType("INT4"), pads=(0, 1, 2, 0), value=-3),
+        Pool(name="pool", input="p", in_type=DataType("INT4"), kernel=kernel, stride=(1, 2)),
+        Swg(name="s", input="pool", in_type=DataType("INT4"), kernel=(1, 1), stride=(2, 1)),
+    )
+    flatten = Flatten(name="flatten_0", input="s", in_type=DataType("INT4"))
+    rows, columns = (height + 2 - kernel[0]) // 1 + 1, (width + 1 - kernel[1]) // 2 + 1
     dense = Mvau(
         name="mvau_0",
         input="flatten_0",
         in_type=DataType("INT4"),
-        weights=rng.integers(-3, 4, (hidden, height * width)).astype(np.int8),
+        weights=rng.integers(-3, 4, (hidden, (rows + 1) // 2 * columns)).astype(np.int8),
         weight_type=DataType("INT3"),
         thresholds=Thresholds(steps=rng.integers(-9, 10, (hidden, 1))),
         source=source,
@@ -51,7 +69,7 @@ def build(seed: int, *, sources: bool = True) -> DataflowGraph:
         scale=rng.integers(-4, 5, classes),
         bias=rng.integers(-99, 99, classes),
     )
-    return DataflowGraph(input_shape=(height, width, 1), nodes=(first, flatten, dense, last))
+    return DataflowGraph(input_shape=(height, width, 1), nodes=(first, *window, flatten, dense, last))
 
 
 @settings(max_examples=30)
@@ -130,10 +148,15 @@ def set_in(*keys: Any, value: Any) -> Any:
         set_in("nodes", 0, "in_type", value=7),
         set_in("nodes", 0, "source", value={}),
         set_in("nodes", 0, "source", "exponent", value=float("inf")),
-        set_in("nodes", 2, "weight_type", value="BIPOLAR"),
-        set_in("nodes", 3, "weight_shape", value=[2**40, 2**40]),
-        set_in("nodes", 3, "weight_shape", value=[-1, -1]),
-        set_in("nodes", 3, "in_type", value="UINT64"),
+        set_in("nodes", 5, "weight_type", value="BIPOLAR"),
+        set_in("nodes", 6, "weight_shape", value=[2**40, 2**40]),
+        set_in("nodes", 6, "weight_shape", value=[-1, -1]),
+        set_in("nodes", 6, "in_type", value="UINT64"),
+        set_in("nodes", 1, "pads", value=[1, 2, 3]),
+        set_in("nodes", 1, "value", value=8),
+        set_in("nodes", 2, "kernel", value=[99, 1]),
+        set_in("nodes", 3, "stride", value=[0, 1]),
+        set_in("nodes", 3, "stride", value=None),
         lambda header, arrays: arrays.__delitem__("mvau_0.weights"),
         lambda header, arrays: arrays.update({"mvau_0.thresholds": np.zeros((1, 1))}),
         lambda header, arrays: "[" * 100_000,
