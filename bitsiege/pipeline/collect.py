@@ -68,9 +68,10 @@ def collect(run_dir: Path) -> Report:
 
 
 def _collect(directory: RunDirectory, config: RunConfig, command: str) -> Report:
+    pairs = [(attack, epsilon) for attack in config.attacks for epsilon in attack.epsilons]
+    _check_finished(directory, pairs)
     build = load_build(directory.folder("build"))
     training = read_json(directory.folder("train") / TRAINING)
-    pairs = [(attack, epsilon) for attack in config.attacks for epsilon in attack.epsilons]
     replays = {pair: read_json(directory.folder(replay_step(*pair)) / REPLAY) for pair in pairs}
     first = replays[pairs[0]]
     return Report(
@@ -100,6 +101,16 @@ def _collect(directory: RunDirectory, config: RunConfig, command: str) -> Report
         seeds={"train": config.train.seed, **{attack.label: attack.seed for attack in config.attacks}},
         config=config.model_dump(mode="json"),
     )
+
+
+def _check_finished(directory: RunDirectory, pairs: list[tuple[AttackConfig, float]]) -> None:
+    steps = ["train", "build", *(attack_step(*pair) for pair in pairs), "targets"]
+    for step in (*steps, *(replay_step(*pair) for pair in pairs)):
+        if not directory.folder(step).is_dir():
+            raise InputError(
+                f"{directory.path}: the run is not finished, its step {step} has no result",
+                hint=f"go on with bitsiege run CONFIG.toml --out {directory.path}",
+            )
 
 
 def _hardware(build: Build) -> Hardware:

@@ -225,6 +225,7 @@ def test_an_unfinished_run_has_no_report(bitsiege, config: Path, tmp_path: Path)
     run_training(load_config(config), tmp_path / "t", environment=Environment(), progress=SilentProgress())
     result = bitsiege("report", tmp_path / "t")
     assert result.status == 2
+    assert "its step build has no result" in result.err
     assert not (tmp_path / "t" / "report.json").exists()
 
 
