@@ -1,0 +1,61 @@
+"""Every property holds for the modules as they are, and fails for a copy that is broken where it looks."""
+
+from pathlib import Path
+
+import pytest
+
+from hw.formal import task_names
+
+FORMAL_DIR = Path(__file__).resolve().parents[3] / "hw" / "formal"
+TASKS = [(path.stem, task) for path in sorted(FORMAL_DIR.glob("*.sby")) for task in task_names(path)]
+
+# Proof, task, module, what is replaced in it, and by what.
+MUTANTS = {
+    "fifo overflows": ("fifo", "depth_3", "bnn_fifo", "(count != COUNT_W'(DEPTH))", "1'b1"),
+    "fifo has no last place": ("fifo", "depth_5", "bnn_fifo", "!= COUNT_W'(DEPTH)", "!= COUNT_W'(DEPTH - 1)"),
+    "fifo wraps late": ("fifo", "depth_3", "bnn_fifo", "(tail == PTR_W'(DEPTH - 1)) ? '0 : ", ""),
+    "fifo outlives reset": ("fifo", "depth_2", "bnn_fifo", "count <= '0;", ""),
+    "fifo doubles": ("fifo", "bounded_3", "bnn_fifo", "if (pop) head", "if (pop && !push) head"),
+    "fifo hides words": ("fifo", "depth_4", "bnn_fifo", "= (count != '0)", "= (count > 1)"),
+    "dwc narrows backwards": (
+        "dwc",
+        "narrow_4_2",
+        "bnn_dwc",
+        "held[OUT_W-1:0];\n    assign m_axis_tvalid = (left",
+        "held[IN_W-1-:OUT_W];\n    assign m_axis_tvalid = (left",
+    ),
+    "dwc drops a part": (
+        "dwc",
+        "narrow_6_2",
+        "bnn_dwc",
+        "(left == COUNT_W'(1) &&",
+        "(left <= COUNT_W'(2) &&",
+    ),
+    "dwc widens backwards": (
+        "dwc",
+        "widen_2_4",
+        "bnn_dwc",
+        "{s_axis_tdata, held[OUT_W-1:IN_W]}",
+        "{held[OUT_W-IN_W-1:0], s_axis_tdata}",
+    ),
+    "dwc takes while it waits": ("dwc", "widen_1_3", "bnn_dwc", "!full || m_axis_tready", "1'b1"),
+    "dwc keeps its rest": (
+        "dwc",
+        "general_4_6",
+        "bnn_dwc",
+        "have <= '0;\n        held <= '0;",
+        "have <= '0;",
+    ),
+    "dwc stops": ("dwc", "general_3_2", "bnn_dwc", "(remain < COUNT_W'(OUT_UNITS))", "(remain == '0)"),
+}
+
+
+@pytest.mark.parametrize(("proof", "task"), TASKS)
+def test_property_holds(run_proof, proof, task):
+    verdict = run_proof(proof, task)
+    assert verdict.holds, verdict.log[-3000:]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_property_fails_for_a_broken_module(run_proof, mutant):
+    assert not run_proof(*MUTANTS[mutant]).holds
