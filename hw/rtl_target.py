@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -58,6 +58,7 @@ class RtlTarget:
         *,
         cache_dir: Path | None = None,
         workers: int | None = None,
+        fifo_depths: Mapping[str, int] | None = None,
     ) -> None:
         """Plan the hardware. The simulator is built when it is first needed, or by `prepare`.
 
@@ -66,6 +67,7 @@ class RtlTarget:
             folding: PE and SIMD of each layer.
             cache_dir: Where simulators are kept; None for the user's cache directory.
             workers: Streams simulated at once; None for one a core.
+            fifo_depths: Depth of the FIFO before an Mvau, by node name, where it isn't the default.
 
         Raises:
             InputError: The folding does not fit, or hardware can't compute the network.
@@ -77,7 +79,8 @@ class RtlTarget:
         find_compiler()
         self.graph = graph
         self.folding = folding
-        self.rtl: RtlDesign = plan_rtl(graph, folding)
+        self._fifo_depths = fifo_depths
+        self.rtl: RtlDesign = plan_rtl(graph, folding, fifo_depths=fifo_depths)
         self._cache_dir = cache_dir
         self._workers = workers or len(os.sched_getaffinity(0))
         self._idle: SimpleQueue[Simulation] = SimpleQueue()
@@ -108,9 +111,14 @@ class RtlTarget:
             cycles=_joined([result.cycles for result in results]),
         )
 
-    def stream(self, images: ImageArray, stalls: Stalls | None = None) -> StreamResult:
-        """Send a whole batch as one stream, with random stalls on both sides if asked for."""
-        return self._simulate(check_images(images, self.graph), 0, stalls)
+    def stream(
+        self, images: ImageArray, stalls: Stalls | None = None, *, beats: bool = False
+    ) -> StreamResult:
+        """Send a whole batch as one stream, with random stalls on both sides if asked for.
+
+        With ``beats``, the result has the cycle of every beat.
+        """
+        return self._simulate(check_images(images, self.graph), 0, stalls, beats=beats)
 
     def trace(self, images: ImageArray) -> dict[str, IntArray]:
         """Return the outputs of the nodes that exist in hardware, int64 ``(N, ...)``, by name.
@@ -156,7 +164,9 @@ class RtlTarget:
             part = images[: index + 1 + _WAVE_FOLLOWERS]
             simulation.stream(part, deadline_cycles=self.deadline_cycles, wave=(temporary, index))
 
-    def _simulate(self, images: ImageArray, first_image: int, stalls: Stalls | None = None) -> StreamResult:
+    def _simulate(
+        self, images: ImageArray, first_image: int, stalls: Stalls | None = None, *, beats: bool = False
+    ) -> StreamResult:
         """Run one stream on an idle instance, or on a new one."""
         try:
             simulation = self._idle.get_nowait()
@@ -164,7 +174,11 @@ class RtlTarget:
             library = self._library(debug=False)
             simulation = Simulation(library, self._design(), self._rtl_directory())
         result = simulation.stream(
-            images, deadline_cycles=self.deadline_cycles, stalls=stalls, first_image=first_image
+            images,
+            deadline_cycles=self.deadline_cycles,
+            stalls=stalls,
+            beats=beats,
+            first_image=first_image,
         )
         self._idle.put(simulation)
         return result
@@ -198,7 +212,7 @@ class RtlTarget:
         key = content_key(rtl.top_text, *rtl.sources, *modules, *memories)
 
         def build(directory: Path) -> None:
-            generate_rtl(self.graph, self.folding, directory / "rtl")
+            generate_rtl(self.graph, self.folding, directory / "rtl", fifo_depths=self._fifo_depths)
 
         return cached_directory("rtl", key, build, cache_dir=self._cache_dir) / "rtl"
 

@@ -32,6 +32,12 @@ def _open_rtl(build: Build, **options: Any) -> Target:
     return target
 
 
+def _open_timing(build: Build, **options: Any) -> Target:
+    from hw.timing_target import TimingTarget
+
+    return TimingTarget(build.graph, build.folding, **options)
+
+
 def _open_qonnx(build: Build, **options: Any) -> Target:
     if build.model_path is None:
         raise InputError(
@@ -47,6 +53,7 @@ def _open_qonnx(build: Build, **options: Any) -> Target:
 _OPENERS: dict[str, Callable[..., Target]] = {
     "reference": _open_reference,
     "emulator": _open_emulator,
+    "timing": _open_timing,
     "rtl": _open_rtl,
     "qonnx": _open_qonnx,
 }

@@ -14,7 +14,29 @@ neurons, and a layer starts as soon as the first beat of the layer before it has
 cycle) and the width converter (1 cycle, where there is one).
 """
 
+from hw.timing.encoding import TimingChain
+from hw.timing.engine import TimingEngine
+from hw.timing.fifos import prove_fifo_depths, solve_fifo_depths
 from hw.timing.frames import FrameTiming, simulate_frames
+from hw.timing.golden import run_golden
 from hw.timing.predict import LayerTiming, Timing, predict
+from hw.timing.report import TimingReport, make_report
+from hw.timing.run import ChainRun
+from hw.timing.stalls import StallPattern
 
-__all__ = ["FrameTiming", "LayerTiming", "Timing", "predict", "simulate_frames"]
+__all__ = [
+    "ChainRun",
+    "FrameTiming",
+    "LayerTiming",
+    "StallPattern",
+    "Timing",
+    "TimingChain",
+    "TimingEngine",
+    "TimingReport",
+    "make_report",
+    "predict",
+    "prove_fifo_depths",
+    "run_golden",
+    "simulate_frames",
+    "solve_fifo_depths",
+]

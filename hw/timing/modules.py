@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from enum import Enum
 from typing import Protocol
 
 from hw.rtlgen import Instance
@@ -20,6 +21,14 @@ from hw.rtlgen.latency import (
 )
 
 _FOREVER = 1 << 62
+
+
+class Activity(Enum):
+    """What a module does in a cycle: it works, waits for input, or waits for its output to be taken."""
+
+    BUSY = 0
+    STARVED = 1
+    BLOCKED = 2
 
 
 class Module(Protocol):
@@ -39,6 +48,10 @@ class Module(Protocol):
         """Whether s_axis_tready is high, given m_axis_tready."""
         ...
 
+    def activity(self, taken: bool, out_ready: bool) -> Activity:
+        """What this cycle is used for, asked before `clock`."""
+        ...
+
     def clock(self, taken: bool, out_ready: bool) -> None:
         """The clock edge: ``taken`` is whether a beat was accepted in this cycle."""
         ...
@@ -52,11 +65,17 @@ class Module(Protocol):
         ...
 
 
+def _activity(runs: bool, works: bool) -> Activity:
+    if not runs:
+        return Activity.BLOCKED
+    return Activity.BUSY if works else Activity.STARVED
+
+
 class Pipeline:
     """A pipeline that stands still as a whole while its output waits: every beat leaves as a beat."""
 
     def __init__(self, latency_cycles: int) -> None:
-        self._latency = latency_cycles
+        self.latency_cycles = latency_cycles
         # Edges until each beat inside reaches the output; the first one is the next to leave.
         self._remaining: deque[int] = deque()
 
@@ -74,12 +93,16 @@ class Pipeline:
         """Whether s_axis_tready is high."""
         return out_ready or not self.valid
 
+    def activity(self, taken: bool, out_ready: bool) -> Activity:
+        """What this cycle is used for."""
+        return _activity(self.ready(out_ready), taken)
+
     def clock(self, taken: bool, out_ready: bool) -> None:
         """The clock edge."""
         if self.ready(out_ready):
             self._advance(1)
             if taken:
-                self._remaining.append(self._latency - 1)
+                self._remaining.append(self.latency_cycles - 1)
 
     def quiet_cycles(self, out_ready: bool) -> int:
         """Clock edges that change nothing outside."""
@@ -104,8 +127,8 @@ class Mvau(Pipeline):
 
     def __init__(self, synapse_fold: int, neuron_fold: int) -> None:
         super().__init__(MVAU_LATENCY_CYCLES)
-        self._fold = synapse_fold
-        self._steps = synapse_fold * neuron_fold
+        self.synapse_fold = synapse_fold
+        self.steps = synapse_fold * neuron_fold
         self._step = 0
 
     @property
@@ -115,18 +138,22 @@ class Mvau(Pipeline):
 
     def ready(self, out_ready: bool) -> bool:
         """Whether s_axis_tready is high."""
-        return self._step < self._fold and super().ready(out_ready)
+        return self._step < self.synapse_fold and super().ready(out_ready)
+
+    def activity(self, taken: bool, out_ready: bool) -> Activity:
+        """What this cycle is used for: a step of the replay is work as well."""
+        return _activity(super().ready(out_ready), taken or self._step >= self.synapse_fold)
 
     def clock(self, taken: bool, out_ready: bool) -> None:
         """The clock edge."""
         if not super().ready(out_ready):
             return
         self._advance(1)
-        if taken or self._step >= self._fold:
+        if taken or self._step >= self.synapse_fold:
             self._step += 1
-            if self._step % self._fold == 0:
-                self._remaining.append(self._latency - 1)
-            if self._step == self._steps:
+            if self._step % self.synapse_fold == 0:
+                self._remaining.append(self.latency_cycles - 1)
+            if self._step == self.steps:
                 self._step = 0
 
     def quiet_cycles(self, out_ready: bool) -> int:
@@ -135,14 +162,18 @@ class Mvau(Pipeline):
             return _FOREVER
         to_output = self._remaining[0] - 1 if self._remaining else _FOREVER
         # The last step of a group makes an output, and the last group ends the replay.
-        to_group_end = self._fold - 1 - self._step % self._fold if self._step >= self._fold else _FOREVER
+        to_group_end = (
+            self.synapse_fold - 1 - self._step % self.synapse_fold
+            if self._step >= self.synapse_fold
+            else _FOREVER
+        )
         return min(to_output, to_group_end)
 
     def skip(self, cycles: int, out_ready: bool) -> None:
         """Many clock edges at once."""
         if super().ready(out_ready):
             self._advance(cycles)
-            if self._step >= self._fold:
+            if self._step >= self.synapse_fold:
                 self._step += cycles
 
 
@@ -161,7 +192,7 @@ class Fifo(_Store):
     """bnn_fifo."""
 
     def __init__(self, depth: int) -> None:
-        self._depth = depth
+        self.depth = depth
         self._count = 0
 
     @property
@@ -170,13 +201,22 @@ class Fifo(_Store):
         return self._count > 0
 
     @property
+    def held(self) -> int:
+        """Words inside."""
+        return self._count
+
+    @property
     def state(self) -> object:
         """Everything that decides what comes, hashable."""
         return self._count
 
     def ready(self, out_ready: bool) -> bool:
         """Whether s_axis_tready is high."""
-        return self._count < self._depth
+        return self._count < self.depth
+
+    def activity(self, taken: bool, out_ready: bool) -> Activity:
+        """What this cycle is used for."""
+        return _activity(self.ready(out_ready), taken)
 
     def clock(self, taken: bool, out_ready: bool) -> None:
         """The clock edge."""
@@ -188,13 +228,13 @@ class WidthConverter(_Store):
 
     def __init__(self, in_lanes: int, out_lanes: int) -> None:
         unit = math.gcd(in_lanes, out_lanes)
-        self._in, self._out = in_lanes // unit, out_lanes // unit
+        self.in_units, self.out_units = in_lanes // unit, out_lanes // unit
         self._have = 0
 
     @property
     def valid(self) -> bool:
         """Whether m_axis_tvalid is high."""
-        return self._have >= self._out
+        return self._have >= self.out_units
 
     @property
     def state(self) -> object:
@@ -203,14 +243,18 @@ class WidthConverter(_Store):
 
     def ready(self, out_ready: bool) -> bool:
         """Whether s_axis_tready is high."""
-        return self._after_output(out_ready) < self._out
+        return self._after_output(out_ready) < self.out_units
+
+    def activity(self, taken: bool, out_ready: bool) -> Activity:
+        """What this cycle is used for."""
+        return _activity(self.ready(out_ready), taken)
 
     def clock(self, taken: bool, out_ready: bool) -> None:
         """The clock edge."""
-        self._have = self._after_output(out_ready) + (self._in if taken else 0)
+        self._have = self._after_output(out_ready) + (self.in_units if taken else 0)
 
     def _after_output(self, out_ready: bool) -> int:
-        return self._have - self._out if self.valid and out_ready else self._have
+        return self._have - self.out_units if self.valid and out_ready else self._have
 
 
 def build_module(instance: Instance) -> Module:

@@ -48,6 +48,8 @@ class _Run(ctypes.Structure):
         ("logits", ctypes.c_void_p),
         ("first_in", ctypes.c_void_p),
         ("last_out", ctypes.c_void_p),
+        ("in_cycles", ctypes.c_void_p),
+        ("out_cycles", ctypes.c_void_p),
         ("seed", ctypes.c_uint64),
         ("in_stall", ctypes.c_int64),
         ("out_stall", ctypes.c_int64),
@@ -89,12 +91,17 @@ class StreamResult:
         first_in_cycle: Cycle in which each image's first input beat was accepted, int64 ``(N,)``.
         last_out_cycle: Cycle in which each image's last output beat was accepted, int64 ``(N,)``.
         taps: Beats of the inner streams, uint8 ``(N, beats, bytes)``, by node name; empty unless asked for.
+        in_cycles: Cycle in which every input beat was accepted, int64 ``(N, beats)``; None unless asked for.
+        out_cycles: Cycle in which every output beat was accepted, int64 ``(N, beats)``; None unless asked
+            for.
     """
 
     logits: IntArray
     first_in_cycle: IntArray
     last_out_cycle: IntArray
     taps: Mapping[str, npt.NDArray[np.uint8]] = field(default_factory=dict[str, npt.NDArray[np.uint8]])
+    in_cycles: IntArray | None = None
+    out_cycles: IntArray | None = None
 
     @property
     def total_cycles(self) -> int:
@@ -164,6 +171,7 @@ class Simulation:
         deadline_cycles: int,
         stalls: Stalls | None = None,
         taps: bool = False,
+        beats: bool = False,
         wave: tuple[Path, int] | None = None,
         first_image: int = 0,
     ) -> StreamResult:
@@ -174,6 +182,7 @@ class Simulation:
             deadline_cycles: Cycles without a beat on either side after which the design counts as hung.
             stalls: Random idle cycles; None for a source and a sink that are always ready.
             taps: Whether to record the inner streams; needs a debug library.
+            beats: Whether to record the cycle of every beat on both sides.
             wave: A path and an image's index: the FST file of that image's life; needs a debug library.
             first_image: Number of the first image in messages.
 
@@ -198,6 +207,8 @@ class Simulation:
                 for tap in design.taps
                 if taps
             },
+            in_cycles=np.full((frames, design.input_beats), -1, np.int64) if beats else None,
+            out_cycles=np.full((frames, design.output_beats), -1, np.int64) if beats else None,
         )
         # Kept in variables: the library writes through these pointers.
         pointers = (ctypes.c_void_p * (len(design.taps) + 1))(
@@ -210,6 +221,8 @@ class Simulation:
             logits=result.logits.ctypes.data,
             first_in=result.first_in_cycle.ctypes.data,
             last_out=result.last_out_cycle.ctypes.data,
+            in_cycles=None if result.in_cycles is None else result.in_cycles.ctypes.data,
+            out_cycles=None if result.out_cycles is None else result.out_cycles.ctypes.data,
             seed=0 if stalls is None else stalls.seed & 0xFFFF_FFFF_FFFF_FFFF,
             in_stall=0 if stalls is None else round(256 * stalls.source),
             out_stall=0 if stalls is None else round(256 * stalls.sink),

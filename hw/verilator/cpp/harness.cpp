@@ -45,6 +45,8 @@ struct Run {
     int64_t* logits;          // frames * kOutBeats * kPe
     int64_t* first_in;        // cycle of the first input beat, per frame
     int64_t* last_out;        // cycle of the last output beat, per frame
+    int64_t* in_cycles;       // cycle of every input beat, frames * kInBeats; or null
+    int64_t* out_cycles;      // cycle of every output beat, frames * kOutBeats; or null
     uint64_t seed;            // of the stalls
     int64_t in_stall;         // probability of an idle source in a cycle, in 1/256
     int64_t out_stall;        // probability of a busy sink in a cycle, in 1/256
@@ -171,11 +173,13 @@ private:
             const bool out = top.m_axis_tvalid && top.m_axis_tready;
             if (in) {
                 if (beat_in == 0) job.first_in[frame_in] = cycle;
+                if (job.in_cycles != nullptr) job.in_cycles[frame_in * kInBeats + beat_in] = cycle;
                 next += kInBytes;
                 if (++beat_in == kInBeats) beat_in = 0, ++frame_in;
             }
             if (out) {
                 const bool last = beat_out == kOutBeats - 1;
+                if (job.out_cycles != nullptr) job.out_cycles[job.frame * kOutBeats + beat_out] = cycle;
                 if (static_cast<bool>(top.m_axis_tlast) != last) return stop(kBadLast);
                 if (!take_beat(job, beat_out)) return stop(kBadLabel);
                 beat_out = last ? 0 : beat_out + 1;
