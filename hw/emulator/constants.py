@@ -102,19 +102,19 @@ def byte_limits(
     steps = threshold_rows(thresholds, channels)[0]
     per_column = np.tile(steps, columns // channels)
     can_fire = per_column <= np.iinfo(np.uint8).max
-    return np.clip(per_column, 0, 255).astype(np.uint8), _pack_words(can_fire[None])[0], bool(can_fire.all())
+    return np.clip(per_column, 0, 255).astype(np.uint8), pack_words(can_fire[None])[0], bool(can_fire.all())
 
 
 def _pack_weights(bits: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:
     """Pack ``(MH, MW)`` bits so that word k of `LANES` neurons lies together."""
-    words = _pack_words(bits)
+    words = pack_words(bits)
     groups = -(-len(words) // LANES)
     padded = np.zeros((groups * LANES, words.shape[1]), np.uint64)
     padded[: len(words)] = words
     return np.ascontiguousarray(padded.reshape(groups, LANES, -1).transpose(0, 2, 1))
 
 
-def _pack_words(bits: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:
+def pack_words(bits: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:
     """Pack ``(rows, columns)`` bits into ``(rows, words)``, element 0 in the lowest bit."""
     padded = np.zeros((len(bits), words_for(bits.shape[1]) * WORD_BITS), np.bool_)
     padded[:, : bits.shape[1]] = bits

@@ -12,7 +12,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from export.datatypes import UINT8, DataType
-from export.graph import INPUT_TENSOR, DataflowGraph, Flatten, Mvau, Node, Thresholding, Thresholds
+from export.graph import (
+    INPUT_TENSOR,
+    DataflowGraph,
+    Flatten,
+    FmPadding,
+    Mvau,
+    Node,
+    Pool,
+    Swg,
+    Thresholding,
+    Thresholds,
+)
 from hw.emulator import constants
 from hw.emulator.steps import IMAGES_BUFFER, Plan, PlanWriter
 
@@ -51,6 +62,8 @@ class _Planner:
         node = self._nodes[name]
         if isinstance(node, Flatten):
             return self.integers(node.input)
+        if isinstance(node, FmPadding | Swg | Pool):
+            return self._move(node, self.integers(node.input), 8 * self.graph.shapes[node.input][-1])
         if self._makes_bits(node):
             return self._unpack(node)
         if isinstance(node, Thresholding):
@@ -64,11 +77,13 @@ class _Planner:
         if isinstance(node, Flatten):
             # Bits that are packed where they are made need no way over integers.
             return self.packed(node.input, columns)
+        if isinstance(node, FmPadding | Swg | Pool):
+            return self._move_packed(node, columns)
         if not self._makes_bits(node):
             return self._pack_integers(name, columns)
         if isinstance(node, Thresholding):
             return self._pack_threshold(node, columns)
-        return self._gemm_bits(node) if columns == node.mh else self._join(node, columns)
+        return self._gemm_bits(node) if columns == node.mh else self._join(node.name, node.mh, columns)
 
     def _makes_bits(self, node: Mvau | Thresholding) -> bool:
         """Whether a node's output is packed where it is made."""
@@ -130,17 +145,57 @@ class _Planner:
             is_bipolar=int(node.out_type.is_bipolar),
         )
 
-    def _join(self, node: Mvau, columns: int) -> int:
-        rows, planes = self._elements(node.name) // node.mh, node.out_type.width_bits
+    def _join(self, name: str, channels: int, columns: int) -> int:
+        rows, planes = self._elements(name) // channels, self._type(name).width_bits
         return self.writer.step(
             "join_rows",
-            self.packed(node.name, node.mh),
-            _packed_bytes(rows * node.mh // columns, columns, planes),
+            self.packed(name, channels),
+            _packed_bytes(rows * channels // columns, columns, planes),
             rows=rows,
-            columns=node.mh,
+            columns=channels,
             planes=planes,
-            joined=columns // node.mh,
+            joined=columns // channels,
         )
+
+    def _move_packed(self, node: FmPadding | Swg | Pool, columns: int) -> int:
+        """Move packed ±1 pixels where every pixel keeps whole words; any other stream goes by integers."""
+        channels, out_channels = (self.graph.shapes[name][-1] for name in (node.input, node.name))
+        whole_words = not isinstance(node, Swg) or channels % constants.WORD_BITS == 0
+        if not (node.in_type.is_bipolar and node.out_type.is_bipolar and whole_words):
+            return self._pack_integers(node.name, columns)
+        if columns != out_channels:
+            return self._join(node.name, out_channels, columns)
+        return self._move(node, self.packed(node.input, channels), _packed_bytes(1, channels, 1), packed=True)
+
+    def _move(
+        self, node: FmPadding | Swg | Pool, source: int, pixel_bytes: int, *, packed: bool = False
+    ) -> int:
+        """Plan a step between feature maps, whose pixels take ``pixel_bytes`` in the source."""
+        height, width, channels = self.graph.shapes[node.input]
+        out_height, out_width = self.graph.shapes[node.name][:2]
+        fields = {
+            "height": height,
+            "width": width,
+            "out_height": out_height,
+            "out_width": out_width,
+            "pixel_bytes": pixel_bytes,
+        }
+        if isinstance(node, FmPadding):
+            pixel = np.full(channels, node.value, np.int64)
+            fill = constants.pack_words(pixel[None] > 0) if packed else pixel
+            fields |= {"top": node.pads[0], "left": node.pads[1], "fill": self.writer.constant(fill)}
+            return self.writer.step("pad", source, out_height * out_width * pixel_bytes, **fields)
+        fields |= {
+            "kernel_height": node.kernel[0],
+            "kernel_width": node.kernel[1],
+            "stride_height": node.stride[0],
+            "stride_width": node.stride[1],
+        }
+        if isinstance(node, Pool):
+            kind = "pool_bits" if packed else "pool_integers"
+            return self.writer.step(kind, source, out_height * out_width * pixel_bytes, **fields)
+        row_bytes = node.kernel[0] * node.kernel[1] * pixel_bytes
+        return self.writer.step("windows", source, out_height * out_width * row_bytes, **fields)
 
     def _threshold(self, name: str, thresholds: Thresholds, source: int) -> int:
         columns = self.graph.shapes[name][-1]

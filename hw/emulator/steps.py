@@ -29,6 +29,18 @@ STEP_FIELDS = (
     "mask",
     "offset",
     "factor",
+    "height",
+    "width",
+    "out_height",
+    "out_width",
+    "kernel_height",
+    "kernel_width",
+    "stride_height",
+    "stride_width",
+    "top",
+    "left",
+    "pixel_bytes",
+    "fill",
 )
 STEP_KINDS = (
     "pack_threshold",
@@ -40,6 +52,10 @@ STEP_KINDS = (
     "join_rows",
     "gemm_bits",
     "gemm_integers",
+    "pad",
+    "windows",
+    "pool_integers",
+    "pool_bits",
 )
 IMAGES_BUFFER = 0
 _ALIGNMENT = 64

@@ -195,6 +195,7 @@ void execute_step(const Kernels &kernels, const Step &step, const StepMemory &me
     case kJoinRows: return join_rows(step, memory);
     case kGemmBits: return gemm_bits(kernels, step, memory);
     case kGemmIntegers: return gemm_integers(step, memory);
+    default: return execute_window_step(step, memory);
   }
 }
 

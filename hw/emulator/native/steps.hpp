@@ -16,6 +16,10 @@ enum StepKind : int64_t {
   kJoinRows = 6,         // packed rows -> one packed row a group of them
   kGemmBits = 7,         // packed rows x ±1 weights -> packed rows, or int64
   kGemmIntegers = 8,     // int64 x int16 -> int64
+  kPad = 9,              // feature map -> larger one, in any form: pixels are copied
+  kWindows = 10,         // feature map -> one row a window, in any form
+  kPoolIntegers = 11,    // int64: greatest value of a window
+  kPoolBits = 12,        // packed ±1 pixels: the same, which is an OR
 };
 
 struct Step {
@@ -40,6 +44,19 @@ struct Step {
   int64_t mask;    // kPackThreshold
   int64_t offset;
   int64_t factor;
+  // Steps between feature maps.
+  int64_t height;  // of the source
+  int64_t width;
+  int64_t out_height;
+  int64_t out_width;
+  int64_t kernel_height;
+  int64_t kernel_width;
+  int64_t stride_height;
+  int64_t stride_width;
+  int64_t top;  // pixels added
+  int64_t left;
+  int64_t pixel_bytes;  // of one pixel with all its channels
+  int64_t fill;         // kPad: the constant that holds a new pixel
 };
 
 // Memory of one step: where this block of images begins in its buffers.
@@ -52,6 +69,8 @@ struct StepMemory {
   int64_t next_bytes;
 };
 
+// The steps between feature maps, in window_steps.cpp.
+void execute_window_step(const Step &step, const StepMemory &memory);
 void execute_step(const Kernels &kernels, const Step &step, const StepMemory &memory);
 
 }  // namespace bitsiege

@@ -1,0 +1,86 @@
+// Steps between feature maps: padding, sliding windows and pooling. A pixel is `pixel_bytes` bytes in any form.
+#include "steps.hpp"
+
+#include <cstring>
+
+namespace bitsiege {
+namespace {
+
+uint8_t *copy(uint8_t *out, const uint8_t *in, int64_t bytes) {
+  std::memcpy(out, in, static_cast<size_t>(bytes));
+  return out + bytes;
+}
+
+uint8_t *fill(uint8_t *out, const uint8_t *pixel, int64_t bytes, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) out = copy(out, pixel, bytes);
+  return out;
+}
+
+void pad(const Step &step, const StepMemory &memory) {
+  const uint8_t *in = static_cast<const uint8_t *>(memory.source);
+  uint8_t *out = static_cast<uint8_t *>(memory.target);
+  const uint8_t *pixel = memory.constants + step.fill;
+  const int64_t row_bytes = step.width * step.pixel_bytes;
+  const int64_t right = step.out_width - step.left - step.width;
+  const int64_t bottom = step.out_height - step.top - step.height;
+  for (int64_t image = 0; image < memory.images; ++image) {
+    out = fill(out, pixel, step.pixel_bytes, step.top * step.out_width);
+    for (int64_t y = 0; y < step.height; ++y, in += row_bytes) {
+      out = fill(out, pixel, step.pixel_bytes, step.left);
+      out = copy(out, in, row_bytes);
+      out = fill(out, pixel, step.pixel_bytes, right);
+    }
+    out = fill(out, pixel, step.pixel_bytes, bottom * step.out_width);
+  }
+}
+
+// Calls `use(source of the window's corner)` for each window of each image, in order.
+template <class Use>
+void for_each_window(const Step &step, const StepMemory &memory, Use use) {
+  const uint8_t *in = static_cast<const uint8_t *>(memory.source);
+  const int64_t row_bytes = step.width * step.pixel_bytes;
+  for (int64_t image = 0; image < memory.images; ++image, in += step.height * row_bytes) {
+    for (int64_t y = 0; y < step.out_height; ++y) {
+      for (int64_t x = 0; x < step.out_width; ++x)
+        use(in + y * step.stride_height * row_bytes + x * step.stride_width * step.pixel_bytes);
+    }
+  }
+}
+
+void windows(const Step &step, const StepMemory &memory) {
+  uint8_t *out = static_cast<uint8_t *>(memory.target);
+  for_each_window(step, memory, [&](const uint8_t *corner) {
+    for (int64_t y = 0; y < step.kernel_height; ++y)
+      out = copy(out, corner + y * step.width * step.pixel_bytes, step.kernel_width * step.pixel_bytes);
+  });
+}
+
+template <class Element, class Join>
+void pool(const Step &step, const StepMemory &memory, Join join) {
+  Element *out = static_cast<Element *>(memory.target);
+  const int64_t channels = step.pixel_bytes / static_cast<int64_t>(sizeof(Element));
+  for_each_window(step, memory, [&](const uint8_t *corner) {
+    for (int64_t y = 0; y < step.kernel_height; ++y) {
+      for (int64_t x = 0; x < step.kernel_width; ++x) {
+        const auto *pixel = reinterpret_cast<const Element *>(corner + (y * step.width + x) * step.pixel_bytes);
+        const bool first = x == 0 && y == 0;
+        for (int64_t c = 0; c < channels; ++c) out[c] = first ? pixel[c] : join(out[c], pixel[c]);
+      }
+    }
+    out += channels;
+  });
+}
+
+}  // namespace
+
+void execute_window_step(const Step &step, const StepMemory &memory) {
+  switch (step.kind) {
+    case kPad: return pad(step, memory);
+    case kWindows: return windows(step, memory);
+    case kPoolIntegers:
+      return pool<int64_t>(step, memory, [](int64_t a, int64_t b) { return a > b ? a : b; });
+    case kPoolBits: return pool<uint64_t>(step, memory, [](uint64_t a, uint64_t b) { return a | b; });
+  }
+}
+
+}  // namespace bitsiege
