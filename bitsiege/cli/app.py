@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bitsiege.cli import attack, compile_, doctor, export_, infer, replay, report, run, train
+from bitsiege.cli import attack, compile_, doctor, export_, infer, replay, report, run, synth, train
 from bitsiege.cli.command import invocation
 
 _SECTIONS = (
@@ -15,7 +15,12 @@ _SECTIONS = (
     ("Step by step", (("train", train.train), ("export", export_.export), ("compile", compile_.compile_))),
     (
         "With a compiled network",
-        (("infer", infer.infer), ("attack", attack.attack), ("replay", replay.replay)),
+        (
+            ("infer", infer.infer),
+            ("attack", attack.attack),
+            ("replay", replay.replay),
+            ("synth", synth.synth),
+        ),
     ),
 )
 

@@ -17,7 +17,7 @@ from bitsiege.cli.app import app
 from hw.build import Build
 from hw.reference import ReferenceTarget
 
-COMMANDS = ("run", "train", "export", "compile", "infer", "attack", "replay", "report", "doctor")
+COMMANDS = ("run", "train", "export", "compile", "infer", "attack", "replay", "synth", "report", "doctor")
 
 REPLAY = ("replay", "a.npz", "--build", "b", "-o", "r.json")
 
