@@ -7,11 +7,10 @@ positions; a matrix product then finds its columns in stream order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
 import numpy as np
-import numpy.typing as npt
 
 from export.errors import LoweringError
 from export.lowering import attributes
@@ -20,76 +19,14 @@ from export.lowering.layout import LAYOUT_OPERATORS, move
 from export.lowering.operations import FloatArray, Operation, add, multiply
 from export.lowering.pointwise import bind
 from export.lowering.refusal import refuse
+from export.lowering.spatial import SPATIAL_OPERATORS, Bias, bind_spatial
+from export.lowering.steps import MAX_FRAME_ELEMENTS, Activation, Chain, LinearStep, PointwiseStep, Step
 from export.onnxfile import FLOAT, OnnxModel, OnnxNode
 from export.onnxtensor import Array
-
-MAX_FRAME_ELEMENTS = 1 << 22
 
 _LABEL_OPERATORS = ("TopK", "ArgMax", "Softmax", "LogSoftmax")
 _LABELS = ("TopK", "ArgMax")
 _PASS_A_LABEL = (*LAYOUT_OPERATORS, "Identity", "Cast")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PointwiseStep:
-    """An elementwise function of a stream.
-
-    Attributes:
-        node: Name and operator of the node that it came from.
-        tensor: The ONNX tensor that holds its result in plain order (NCHW, or the neurons), or None.
-        operation: Parameters are scalars, or one value an element in stream order.
-    """
-
-    node: tuple[str, str]
-    tensor: str | None
-    operation: Operation
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class LinearStep:
-    """A product of the stream with a constant matrix.
-
-    Attributes:
-        node: Name and operator of the node that it came from.
-        tensor: The ONNX tensor that holds the accumulators, or None.
-        weights: float32 ``(MH, MW)``, columns in stream order.
-    """
-
-    node: tuple[str, str]
-    tensor: str | None
-    weights: FloatArray
-
-
-Step = PointwiseStep | LinearStep
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Chain:
-    """A network from a uint8 image to its logits.
-
-    Attributes:
-        input_shape: ``(height, width, channels)`` of the image.
-        steps: In order of computation.
-        logit_exponent: Integer logits are the outputs times ``2**logit_exponent``; None where nobody said.
-    """
-
-    input_shape: tuple[int, int, int]
-    steps: tuple[Step, ...]
-    logit_exponent: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Activation:
-    """The value on its way: stream positions in the ONNX tensor's shape, batch as 1."""
-
-    positions: npt.NDArray[np.int64]
-    plain: npt.NDArray[np.int64]
-    steps: tuple[Step, ...] = ()
-    label: tuple[str, str] | None = None
-
-    @property
-    def is_plain(self) -> bool:
-        return np.array_equal(self.positions.reshape(-1), self.plain)
 
 
 def build_chain(model: OnnxModel) -> Chain:
@@ -102,13 +39,13 @@ def build_chain(model: OnnxModel) -> Chain:
     batch = model.input_shape[0] or 1
     image = np.arange(prod(shape), dtype=np.int64).reshape(1, *shape).transpose(0, 3, 1, 2)
     dims = [1, *(size or 0 for size in model.input_shape[1:])]
-    start = _Activation(positions=image.reshape(dims), plain=image.reshape(-1))
-    values: dict[str, Array | _Activation] = {**model.initializers, model.input_name: start}
+    start = Activation(positions=image.reshape(dims), plain=image.reshape(-1), frame=shape)
+    values: dict[str, Array | Activation] = {**model.initializers, model.input_name: start}
     for node in model.nodes:
         _visit(node, values, batch)
     results = [values.get(name) for name in model.outputs]
     last = results[0]
-    if not isinstance(last, _Activation):
+    if not isinstance(last, Activation):
         raise LoweringError(f"output {model.outputs[0]!r} does not depend on the image")
     if any(result is not last for result in results):
         raise LoweringError(
@@ -150,13 +87,13 @@ def image_shape(model: OnnxModel) -> tuple[int, int, int]:
             return 1, known[0], 1
 
 
-def _visit(node: OnnxNode, values: dict[str, Array | _Activation], batch: int) -> None:
+def _visit(node: OnnxNode, values: dict[str, Array | Activation], batch: int) -> None:
     inputs = [values.get(name) if name else None for name in node.inputs]
     for name, value in zip(node.inputs, inputs, strict=True):
         if name and value is None:
             raise refuse(node, f"reads {name!r}, a second output of a node before it, which is not computed")
-    streams = [(index, value) for index, value in enumerate(inputs) if isinstance(value, _Activation)]
-    arguments = [None if isinstance(value, _Activation) else value for value in inputs]
+    streams = [(index, value) for index, value in enumerate(inputs) if isinstance(value, Activation)]
+    arguments = [None if isinstance(value, Activation) else value for value in inputs]
     if not node.outputs:
         raise refuse(node, "has no output")
     if len(streams) > 1:
@@ -175,8 +112,8 @@ def _visit(node: OnnxNode, values: dict[str, Array | _Activation], batch: int) -
 
 
 def _apply(
-    node: OnnxNode, activation: _Activation, arguments: list[Array | None], position: int, batch: int
-) -> _Activation:
+    node: OnnxNode, activation: Activation, arguments: list[Array | None], position: int, batch: int
+) -> Activation:
     standard = not node.domain
     passes = activation.label is not None and node.op_type in _PASS_A_LABEL and standard
     if passes and activation.label is not None and activation.label[1] in _LABELS:
@@ -195,6 +132,8 @@ def _apply(
         return activation
     if node.op_type in ("MatMul", "Gemm") and standard:
         return _linear(node, activation, arguments, position)
+    if node.op_type in SPATIAL_OPERATORS and standard:
+        return _spatial(node, activation, arguments, position)
     operations = bind(node, arguments, position, activation.positions.ndim)
     if operations is None:
         raise refuse(
@@ -204,8 +143,6 @@ def _apply(
 
 
 def _why_not(node: OnnxNode) -> str:
-    if node.op_type in ("Conv", "MaxPool"):
-        return "needs a sliding window, and only dense layers are lowered"
     if node.op_type == "Sign":
         return "maps 0 to 0, so its result is not ±1; BipolarQuant is expected"
     where = f" of the operator set {node.domain!r}" if node.domain else ""
@@ -213,8 +150,8 @@ def _why_not(node: OnnxNode) -> str:
 
 
 def _append(
-    node: OnnxNode, activation: _Activation, operations: tuple[Operation, ...], tensor: str | None
-) -> _Activation:
+    node: OnnxNode, activation: Activation, operations: tuple[Operation, ...], tensor: str | None
+) -> Activation:
     """Add elementwise operations; ``tensor`` holds the result of the last one."""
     steps: list[Step] = list(activation.steps)
     for index, operation in enumerate(operations):
@@ -225,7 +162,7 @@ def _append(
     return replace(activation, steps=tuple(steps))
 
 
-def _in_stream_order(node: OnnxNode, activation: _Activation, value: FloatArray) -> FloatArray:
+def _in_stream_order(node: OnnxNode, activation: Activation, value: FloatArray) -> FloatArray:
     shape = activation.positions.shape
     if value.size == 1 and value.ndim <= len(shape):
         return value.reshape(())
@@ -240,8 +177,8 @@ def _in_stream_order(node: OnnxNode, activation: _Activation, value: FloatArray)
 
 
 def _linear(
-    node: OnnxNode, activation: _Activation, arguments: list[Array | None], position: int
-) -> _Activation:
+    node: OnnxNode, activation: Activation, arguments: list[Array | None], position: int
+) -> Activation:
     if position != 0 or len(node.inputs) < 2 or arguments[1] is None:
         raise refuse(
             node, "does not multiply an activation by constant weights", hint="put the weights second"
@@ -268,10 +205,23 @@ def _linear(
     step = LinearStep(
         node=(node.name, node.op_type), tensor=None if extra else node.outputs[0], weights=columns
     )
-    product = _Activation(
+    product = Activation(
         positions=neurons.reshape(*positions.shape[:-1], -1), plain=neurons, steps=(*activation.steps, step)
     )
     return _append(node, product, extra, node.outputs[0])
+
+
+def _spatial(
+    node: OnnxNode, activation: Activation, arguments: list[Array | None], position: int
+) -> Activation:
+    if position != 0:
+        raise refuse(node, "takes the activation where a constant is expected")
+    result, bias = bind_spatial(node, activation, arguments)
+    return result if bias is None else _append(node, result, (_addition(bias),), node.outputs[0])
+
+
+def _addition(bias: Bias) -> Operation:
+    return Operation(function=add, parameters=(bias,))
 
 
 def _gemm_extra(node: OnnxNode, arguments: list[Array | None]) -> tuple[Operation, ...]:
@@ -290,7 +240,7 @@ def _gemm_extra(node: OnnxNode, arguments: list[Array | None]) -> tuple[Operatio
     return tuple(extra)
 
 
-def _label(node: OnnxNode, activation: _Activation, arguments: list[Array | None]) -> _Activation:
+def _label(node: OnnxNode, activation: Activation, arguments: list[Array | None]) -> Activation:
     """Accept an operator that turns logits into a label, or keeps their order."""
     if activation.label is not None and activation.label[1] in _LABELS:
         raise refuse(

@@ -8,8 +8,8 @@ from math import frexp
 import numpy as np
 
 from export.graph import IntArray, Source
-from export.lowering.chain import PointwiseStep
 from export.lowering.operations import FloatArray
+from export.lowering.steps import PointwiseStep
 
 
 def evaluate(

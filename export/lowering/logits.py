@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from export.graph import IntArray, Source
-from export.lowering.chain import LinearStep, PointwiseStep
 from export.lowering.evaluate import alternatives, evaluate, find_source, match_exponent
 from export.lowering.operations import FloatArray
 from export.lowering.refusal import refuse
+from export.lowering.steps import LinearStep, PointwiseStep
 from export.lowering.stream import MAX_GRID_BITS, common_divisor, on_grid
 from export.lowering.thresholds import sums_are_exact
 from export.lowering.weights import Accumulators

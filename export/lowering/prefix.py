@@ -13,10 +13,10 @@ import numpy as np
 
 from export.datatypes import BIPOLAR, UINT8, DataType, smallest_int
 from export.graph import INPUT_TENSOR, IntArray, Thresholding, Thresholds
-from export.lowering.chain import PointwiseStep
 from export.lowering.evaluate import evaluate, find_source
 from export.lowering.operations import FloatArray
 from export.lowering.refusal import refuse
+from export.lowering.steps import PointwiseStep
 from export.lowering.stream import Stream, common_divisor, make_stream, on_grid, two_valued
 
 CODES = 256
@@ -49,7 +49,7 @@ def lower_prefix(steps: Sequence[PointwiseStep], input_shape: tuple[int, int, in
         LoweringError: The steps are not one of the three things above.
     """
     where = steps[-1].node if steps else ("the image", "input")
-    steps = _per_channel(steps, input_shape[2])
+    steps = per_channel(steps, input_shape[2])
     table = evaluate(steps, _PIXELS)
     if np.isnan(table).any():
         raise refuse(where, "is not a number for some pixel value", hint="train or export the model again")
@@ -78,7 +78,7 @@ def lower_prefix(steps: Sequence[PointwiseStep], input_shape: tuple[int, int, in
     return _levels(steps, integers, exponent, divisor, signs, where)
 
 
-def _per_channel(steps: Sequence[PointwiseStep], channels: int) -> list[PointwiseStep]:
+def per_channel(steps: Sequence[PointwiseStep], channels: int) -> list[PointwiseStep]:
     """Reduce constants given for every pixel to one a channel.
 
     Raises:
@@ -89,7 +89,7 @@ def _per_channel(steps: Sequence[PointwiseStep], channels: int) -> list[Pointwis
         parameters: list[FloatArray] = []
         for value in step.operation.parameters:
             rows = value.reshape(-1, channels) if value.ndim else value.reshape(1, 1)
-            if np.any(rows != rows[0]):
+            if len(rows) > 1 and np.any(rows != rows[0]):
                 raise refuse(
                     step.node,
                     "has a constant that differs from pixel to pixel",

@@ -41,6 +41,15 @@ class Stream:
         """Return the same stream, written by another node."""
         return replace(self, name=name)
 
+    def code(self, value: float) -> int | None:
+        """Return the u that stands for a float in every channel, or None where none does."""
+        wide = value / self.unit - self.offsets.astype(np.float64)
+        codes = np.unique(self.signs * wide / self.multiplier)
+        if len(codes) != 1 or codes[0] != np.rint(codes[0]):
+            return None
+        code = int(codes[0]) if np.isfinite(codes[0]) else None
+        return code if code is not None and self.type.minimum <= code <= self.type.maximum else None
+
 
 def is_exact(unit: float, bound: int) -> bool:
     """Whether float32 adds multiples of ``unit`` up to ``bound * unit`` without rounding, in any order.

@@ -13,21 +13,20 @@ each is told in a note, because the integer network has to choose one:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from export.graph import IntArray
-from export.lowering.chain import LinearStep, PointwiseStep
 from export.lowering.evaluate import alternatives, evaluate
 from export.lowering.operations import FloatArray
 from export.lowering.refusal import refuse
+from export.lowering.steps import LinearStep, PointwiseStep
 from export.lowering.stream import EXACT_FLOAT32, is_exact, on_grid
 from export.lowering.weights import Accumulators
 
-_CHUNK_ELEMENTS = 1 << 20
 _RELATIVE_SUM_ERROR = 1e-5
 
 BoolArray = npt.NDArray[np.bool_]
@@ -49,7 +48,10 @@ class SignThresholds:
 
 
 def find_thresholds(
-    linear: LinearStep, accumulators: Accumulators, steps: Sequence[PointwiseStep]
+    linear: LinearStep,
+    accumulators: Accumulators,
+    steps: Sequence[PointwiseStep],
+    inverted: BoolArray | None = None,
 ) -> SignThresholds:
     """Find the threshold of every neuron.
 
@@ -57,6 +59,7 @@ def find_thresholds(
         linear: The layer's matrix product, for messages.
         accumulators: What its integers mean.
         steps: The elementwise steps between the accumulator and the sign, without the sign.
+        inverted: bool ``(MH,)``, which neurons fire for the other sign; None for none.
 
     Returns:
         Thresholds on the grid of possible accumulators. A neuron that always fires has ``-bound``, one that
@@ -65,15 +68,14 @@ def find_thresholds(
     Raises:
         LoweringError: A neuron's decision is not monotone in its accumulator, or not a number.
     """
-    integers = np.arange(-accumulators.bound, accumulators.bound + 1, accumulators.step, dtype=np.int64)[
-        :, None
-    ]
+    integers = accumulators.integers
     neurons = len(accumulators.weights)
-    chunk = max(1, _CHUNK_ELEMENTS // len(integers))
     flips, rising, moving = (np.zeros(neurons, np.int64) for _ in range(3))
-    for start in range(0, neurons, chunk):
-        rows = slice(start, min(start + chunk, neurons))
+    for rows in accumulators.chunks():
+        start = rows.start
         fires = _fires(linear, steps, evaluate(steps, accumulators.floats(integers, rows), rows), start)
+        if inverted is not None:
+            fires = fires != inverted[rows]
         changes = fires[1:] != fires[:-1]
         counts = changes.sum(axis=0)
         if np.any(counts > 1):
@@ -107,7 +109,7 @@ def _result(
     above: IntArray = integers[np.where(moving, np.clip(flips, 0, last), last), 0]
     constant = np.where(ends_firing, -accumulators.bound, accumulators.bound + accumulators.step)
     thresholds: IntArray = np.where(moving, np.where(ends_firing, above, -below), constant)
-    notes = _notes(linear, accumulators, steps, np.stack([below, above]))
+    notes = find_notes(linear, accumulators, steps, np.stack([below, above]), _is_positive)
     return SignThresholds(steps=thresholds, negated=moving & ~ends_firing, notes=notes)
 
 
@@ -125,17 +127,33 @@ def _fires(
     return values >= 0
 
 
-def _notes(
-    linear: LinearStep, accumulators: Accumulators, steps: Sequence[PointwiseStep], edges: IntArray
+def _is_positive(values: FloatArray) -> npt.NDArray[np.generic]:
+    return values >= 0
+
+
+def find_notes(
+    linear: LinearStep,
+    accumulators: Accumulators,
+    steps: Sequence[PointwiseStep],
+    edges: IntArray,
+    answer: Callable[[FloatArray], npt.NDArray[np.generic]],
 ) -> tuple[str, ...]:
-    """Evaluate both sides of each flip in the other ways that executors may take."""
+    """Evaluate both sides of each flip in the other ways that executors may take.
+
+    Args:
+        linear: The layer's matrix product, for messages.
+        accumulators: What its integers mean.
+        steps: The elementwise steps after it.
+        edges: Accumulators next to each flip, int64 ``(edges, MH)``.
+        answer: What of the steps' result counts.
+    """
     rows = slice(0, len(accumulators.weights))
     floats = accumulators.floats(edges, rows)
-    chosen = evaluate(steps, floats) >= 0
+    chosen = answer(evaluate(steps, floats))
     notes: list[str] = []
     reordered = np.zeros(rows.stop, np.bool_)
     for index in alternatives(steps):
-        reordered |= ((evaluate(steps, floats, alternative=index) >= 0) != chosen).any(axis=0)
+        reordered |= (answer(evaluate(steps, floats, alternative=index)) != chosen).any(axis=0)
     if reordered.any():
         notes.append(
             f"node {steps[-1].node[0]!r}: {_channels(reordered)} at one accumulator value the answer depends"
@@ -145,7 +163,7 @@ def _notes(
         slack = (_RELATIVE_SUM_ERROR * accumulators.float_bound * accumulators.units).astype(np.float32)
         near = np.zeros(rows.stop, np.bool_)
         for moved in (floats - slack, floats + slack):
-            near |= ((evaluate(steps, moved) >= 0) != chosen).any(axis=0)
+            near |= (answer(evaluate(steps, moved)) != chosen).any(axis=0)
         if near.any():
             notes.append(
                 f"node {linear.node[0]!r}: {_channels(near)} the answer at one accumulator value lies within"

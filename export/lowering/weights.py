@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,12 +10,13 @@ import numpy.typing as npt
 
 from export.datatypes import BIPOLAR, DataType, smallest_int
 from export.graph import IntArray
-from export.lowering.chain import LinearStep
 from export.lowering.refusal import refuse
+from export.lowering.steps import LinearStep
 from export.lowering.stream import Stream, on_grid
 
 MAX_BOUND = 1 << 24
 
+_CHUNK_ELEMENTS = 1 << 20
 _MAX_WEIGHT = 127
 _MAX_PARTIAL = 1 << 53
 _FLOAT32_LIMIT = 2.0**127
@@ -87,6 +89,18 @@ class Accumulators:
     bound: int
     step: int
     float_bound: int
+
+    @property
+    def integers(self) -> IntArray:
+        """Every integer that an accumulator, or a negated one, may be: int64 ``(samples, 1)``."""
+        return np.arange(-self.bound, self.bound + 1, self.step, dtype=np.int64)[:, None]
+
+    def chunks(self) -> Iterator[slice]:
+        """Yield groups of neurons so small that a table of all `integers` fits memory."""
+        neurons = len(self.weights)
+        chunk = max(1, _CHUNK_ELEMENTS // (2 * self.bound // self.step + 1))
+        for start in range(0, neurons, chunk):
+            yield slice(start, min(start + chunk, neurons))
 
     def floats(self, accumulators: IntArray, rows: slice) -> npt.NDArray[np.float32]:
         """Return the float network's values for accumulators, both ``(samples, rows)``, or one column."""

@@ -191,8 +191,8 @@ def test_eight_bit_weights(agree: Any, all_patterns: Any) -> None:
         (lambda b, x: b.batch_norm(x, [1] * 5, [0] * 5, [0] * 5, [1] * 5), "does not fit"),
         (lambda b, x: b.node("Add", x, b.const(np.zeros((2, 6)))), "does not fit"),
         (lambda b, x: b.node("Custom", x, domain="com.example"), "operator set 'com.example'"),
-        (lambda b, x: b.node("Conv", x, b.const(np.zeros((1, 1, 1, 1)))), "sliding window"),
-        (lambda b, x: b.node("MaxPool", x, kernel_shape=[2]), "sliding window"),
+        (lambda b, x: b.node("Conv", x, b.const(np.zeros((1, 1, 1, 1)))), "leaves no feature map"),
+        (lambda b, x: b.node("MaxPool", x, kernel_shape=[2]), "leaves no feature map"),
     ],
 )
 def test_refusals_name_node_and_reason(refused: Any, middle: Any, reason: str) -> None:
