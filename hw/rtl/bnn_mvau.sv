@@ -1,26 +1,29 @@
-/// Matrix-vector-activation unit: threshold(W x) or W x + offset, for a ±1 matrix W of MH rows and MW columns.
+/// Matrix-vector-activation unit: threshold(W x) or W x + offset, for a ±1 or integer matrix W of MH rows and MW
+/// columns.
 ///
-/// PE neurons work side by side, each on SIMD inputs a cycle. A frame enters once, in SF = MW / SIMD beats; it is
-/// kept in a buffer and replayed for the other NF - 1 groups of neurons, NF = MH / PE. Each group leaves as one
-/// beat of PE elements, the first neuron in the least significant bits.
+/// PE neurons work side by side, each on SIMD inputs a cycle. A vector (a frame of a dense layer, a window of a
+/// convolution) enters once, in SF = MW / SIMD beats; it is kept in a buffer and replayed for the other NF - 1 groups
+/// of neurons, NF = MH / PE. Each group leaves as one beat of PE elements, the first neuron in the least significant
+/// bits.
 ///
 /// Accumulators:
-///   IN_BIPOLAR = 1: the number of agreeing positions, 0 to MW, unsigned; the dot product is 2 * count - MW.
-///   IN_BIPOLAR = 0: the dot product, two's complement.
+///   COUNTS, i.e. IN_BIPOLAR = 1 and WEIGHT_W = 1: the number of agreeing positions, 0 to MW, unsigned; the dot product is
+///     2 * count - MW.
+///   Otherwise: the dot product, two's complement.
 /// Outputs:
 ///   THRESHOLD_EN = 1: OUT_BIAS + number of the LEVELS thresholds that are <= the accumulator. With LEVELS = 1 and
 ///     OUT_W = 1 that is the ±1 activation, bit 1 = +1.
 ///   THRESHOLD_EN = 0: dot product + offset of the neuron, two's complement.
 ///
 /// Memories, hexadecimal for $readmemh:
-///   WEIGHT_FILE: SF * NF words of PE * SIMD bits; word nf * SF + sf, bit pe * SIMD + i is the weight of neuron
-///     nf * PE + pe for input sf * SIMD + i, 1 = +1.
+///   WEIGHT_FILE: SF * NF words of PE * SIMD fields of WEIGHT_W bits; word nf * SF + sf, field pe * SIMD + i is the
+///     weight of neuron nf * PE + pe for input sf * SIMD + i: with one bit 1 = +1, with more two's complement.
 ///   PARAM_FILE: NF words; with thresholds PE * LEVELS fields of ACC_W bits, field pe * LEVELS + level, in the
-///     accumulator's domain; without, PE offsets of OUT_W bits (for IN_BIPOLAR they include -MW).
+///     accumulator's domain; without, PE offsets of OUT_W bits (where the accumulator counts they include -MW).
 ///
 /// Latency: 4 cycles from the handshake of the last beat that a group needs to its output: accepted in cycle t, its
 ///   m_axis_tvalid is high in cycle t + 4. From the first input beat to the first output: SF - 1 + 4.
-/// II: SF * NF cycles a frame, with no bubble between groups or frames. While m_axis_tvalid waits for
+/// II: SF * NF cycles a vector, with no bubble between groups, vectors or frames. While m_axis_tvalid waits for
 ///   m_axis_tready the whole unit stands still; s_axis_tready depends combinationally on m_axis_tready.
 `default_nettype none
 
@@ -39,23 +42,27 @@ module bnn_mvau #(
     parameter  bit          IN_BIPOLAR   = 1'b1,
     /// 1: integer inputs are two's complement.
     parameter  bit          IN_SIGNED    = 1'b0,
+    /// Bits of one weight [bits]: 1 for ±1, else two's complement of 2 to 8.
+    parameter  int unsigned WEIGHT_W     = 1,
     /// 1: thresholds follow the accumulator. 0: the dot product plus an offset leaves.
     parameter  bit          THRESHOLD_EN = 1'b1,
     /// Thresholds of a neuron, >= 1.
     parameter  int unsigned LEVELS       = 1,
     /// Output below the first threshold.
     parameter  int          OUT_BIAS     = 0,
+    /// Accumulators count agreeing positions; derived.
+    localparam bit          COUNTS       = IN_BIPOLAR && WEIGHT_W == 1,
     /// Bits of an accumulator and a threshold [bits]: holds every sum and the greatest sum + 1.
-    parameter  int unsigned ACC_W        = IN_BIPOLAR ? $clog2(MW + 2) : IN_W + $clog2(MW + 1) + 1,
+    parameter  int unsigned ACC_W        = COUNTS ? $clog2(MW + 2) : IN_W + WEIGHT_W + $clog2(MW + 1),
     /// Bits of one output [bits].
     parameter  int unsigned OUT_W        = 1,
     /// Weight memory file.
     parameter               WEIGHT_FILE  = "weights.mem",
     /// Threshold or offset memory file.
     parameter               PARAM_FILE   = "params.mem",
-    /// Input beats of a frame; derived.
+    /// Input beats of a vector; derived.
     localparam int unsigned SF           = MW / SIMD,
-    /// Output beats of a frame; derived.
+    /// Output beats of a vector; derived.
     localparam int unsigned NF           = MH / PE
 ) (
     input  wire logic                 clk,
@@ -69,7 +76,10 @@ module bnn_mvau #(
 );
 
   localparam int unsigned X_W = SIMD * IN_W;
-  localparam int unsigned SUM_W = $clog2(SIMD + 1) + (IN_BIPOLAR ? 0 : IN_W);
+  // ±1 weights on integers sum the inputs whose weight is +1; wider weights multiply.
+  localparam bit HALVES = !IN_BIPOLAR && WEIGHT_W == 1;
+  localparam int unsigned SUM_W = $clog2(SIMD + 1) + (COUNTS ? 0 : IN_W) + (WEIGHT_W == 1 ? 0 : WEIGHT_W);
+  localparam int unsigned SLICE_W = SIMD * WEIGHT_W;
   localparam int unsigned SF_W = (SF > 1) ? $clog2(SF) : 1;
   localparam int unsigned NF_W = (NF > 1) ? $clog2(NF) : 1;
   localparam int unsigned DEPTH = SF * NF;
@@ -87,6 +97,9 @@ module bnn_mvau #(
   end
   if (IN_BIPOLAR && IN_W != 1) begin : g_illegal_bipolar
     $error("bnn_mvau: IN_W is %0d, but bipolar inputs have one bit", IN_W);
+  end
+  if (WEIGHT_W < 1 || WEIGHT_W > 8) begin : g_illegal_weight_w
+    $error("bnn_mvau: WEIGHT_W is %0d, it must be 1 to 8", WEIGHT_W);
   end
   if (THRESHOLD_EN && (LEVELS < 1 || (OUT_W < 31 && LEVELS >= (1 << OUT_W)))) begin : g_illegal_levels
     $error("bnn_mvau: LEVELS is %0d, it must be 1 to 2**OUT_W - 1 with OUT_W %0d", LEVELS, OUT_W);
@@ -128,17 +141,17 @@ module bnn_mvau #(
   end
 
   if (NF > 1) begin : g_replay
-    logic [X_W-1:0] frame[SF];
+    logic [X_W-1:0] vector[SF];
 
-    always_ff @(posedge clk) if (step && load) frame[sf] <= planes;
-    assign x = load ? planes : frame[sf];
+    always_ff @(posedge clk) if (step && load) vector[sf] <= planes;
+    assign x = load ? planes : vector[sf];
   end else begin : g_stream
     assign x = planes;
   end
 
   // Stage 1: inputs and weights side by side.
-  logic [PE*SIMD-1:0] weights[DEPTH];
-  logic [PE*SIMD-1:0] weights_1;
+  logic [PE*SLICE_W-1:0] weights[DEPTH];
+  logic [PE*SLICE_W-1:0] weights_1;
   logic [X_W-1:0] x_1;
   logic [NF_W-1:0] nf_1;
   logic valid_1, first_1, last_1;
@@ -157,7 +170,7 @@ module bnn_mvau #(
     else if (advance) valid_1 <= step;
   end
 
-  // Stage 2: popcounts registered. Stage 3: accumulated, and the group's thresholds or offsets fetched.
+  // Stage 2: sums of the slice registered. Stage 3: accumulated, and the group's thresholds or offsets fetched.
   logic [PE*PARAM_W-1:0] params[NF];
   logic [PE*PARAM_W-1:0] params_3;
   logic [NF_W-1:0] nf_2;
@@ -181,10 +194,11 @@ module bnn_mvau #(
     end
   end
 
-  // Integer inputs: a ±1 dot product is twice the sum over the positive weights, less the sum of all inputs.
+  // Integer inputs and ±1 weights: the dot product is twice the sum over the positive weights, less the sum of
+  // all inputs.
   logic [ACC_W-1:0] total_2;
 
-  if (IN_BIPOLAR) begin : g_no_total
+  if (!HALVES) begin : g_no_total
     assign total_2 = '0;
   end else begin : g_total
     logic [SUM_W-1:0] total_1;
@@ -224,19 +238,35 @@ module bnn_mvau #(
     logic [ACC_W-1:0] term_2, acc_3;
     logic [OUT_W-1:0] result_3;
 
-    bnn_dot #(
-        .SIMD      (SIMD),
-        .IN_W      (IN_W),
-        .IN_BIPOLAR(IN_BIPOLAR),
-        .IN_SIGNED (IN_SIGNED)
-    ) u_dot (
-        .weights(weights_1[pe*SIMD+:SIMD]),
-        .planes (x_1),
-        .sum    (sum_1)
-    );
+    if (WEIGHT_W == 1) begin : g_dot
+      bnn_dot #(
+          .SIMD      (SIMD),
+          .IN_W      (IN_W),
+          .IN_BIPOLAR(IN_BIPOLAR),
+          .IN_SIGNED (IN_SIGNED)
+      ) u_dot (
+          .weights(weights_1[pe*SIMD+:SIMD]),
+          .planes (x_1),
+          .sum    (sum_1)
+      );
+    end else begin : g_multiply_add
+      bnn_multiply_add #(
+          .SIMD      (SIMD),
+          .WEIGHT_W  (WEIGHT_W),
+          .IN_W      (IN_W),
+          .IN_BIPOLAR(IN_BIPOLAR),
+          .IN_SIGNED (IN_SIGNED)
+      ) u_multiply_add (
+          .weights(weights_1[pe*SLICE_W+:SLICE_W]),
+          .planes (x_1),
+          .sum    (sum_1)
+      );
+    end
 
-    if (IN_BIPOLAR) begin : g_count
+    if (COUNTS) begin : g_count
       assign term_2 = ACC_W'(sum_2) - total_2;
+    end else if (!HALVES) begin : g_whole
+      assign term_2 = ACC_W'($signed(sum_2)) - total_2;
     end else if (IN_SIGNED) begin : g_signed
       assign term_2 = (ACC_W'($signed(sum_2)) << 1) - total_2;
     end else begin : g_unsigned
@@ -250,7 +280,7 @@ module bnn_mvau #(
     end
 
     if (!THRESHOLD_EN) begin : g_raw
-      if (IN_BIPOLAR) begin : g_count
+      if (COUNTS) begin : g_count
         assign result_3 = (OUT_W'(acc_3) << 1) + params_3[pe*OUT_W+:OUT_W];
       end else begin : g_dot
         assign result_3 = OUT_W'($signed(acc_3)) + params_3[pe*OUT_W+:OUT_W];
@@ -259,7 +289,7 @@ module bnn_mvau #(
       logic [LEVELS-1:0] fires;
 
       for (genvar level = 0; level < LEVELS; level++) begin : g_level
-        if (IN_BIPOLAR) begin : g_count
+        if (COUNTS) begin : g_count
           assign fires[level] = acc_3 >= params_3[(pe*LEVELS+level)*ACC_W+:ACC_W];
         end else begin : g_dot
           assign fires[level] = $signed(acc_3) >= $signed(params_3[(pe*LEVELS+level)*ACC_W+:ACC_W]);
