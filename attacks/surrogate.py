@@ -15,7 +15,18 @@ from torch import Tensor, nn
 
 from export.datatypes import DataType
 from export.errors import InputError
-from export.graph import INPUT_TENSOR, DataflowGraph, Flatten, Mvau, Node, Thresholding, Thresholds
+from export.graph import (
+    INPUT_TENSOR,
+    DataflowGraph,
+    Flatten,
+    FmPadding,
+    Mvau,
+    Node,
+    Pool,
+    Swg,
+    Thresholding,
+    Thresholds,
+)
 
 # float32 holds every integer up to here, so sums below it are exact in any order.
 _EXACT_LIMIT = 1 << 24
@@ -33,7 +44,7 @@ class Surrogate(nn.Module):
         gate: Half-width of the ramp, in standard deviations of the accumulator for random inputs.
 
     Raises:
-        InputError: A node that torch can't compute exactly in float32, or that this module doesn't know.
+        InputError: A node that torch can't compute exactly in float32.
     """
 
     channels_last = True
@@ -140,10 +151,50 @@ class _Dense(nn.Module):
         return accumulator * self._scale + self._bias
 
 
+class _Padding(nn.Module):
+    """Pixels of one value around ``(N, height, width, channels)``."""
+
+    def __init__(self, node: FmPadding) -> None:
+        super().__init__()
+        top, left, bottom, right = node.pads
+        self._margins = (0, 0, left, right, top, bottom)
+        self._value = float(node.value)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return nn.functional.pad(values, self._margins, value=self._value)
+
+
+class _Windows(nn.Module):
+    """The windows of ``(N, height, width, channels)`` as ``(N, rows, columns, *kernel, channels)``."""
+
+    def __init__(self, node: Swg | Pool) -> None:
+        super().__init__()
+        self._kernel, self._stride = node.kernel, node.stride
+
+    def forward(self, values: Tensor) -> Tensor:
+        down = values.unfold(1, self._kernel[0], self._stride[0])
+        across = down.unfold(2, self._kernel[1], self._stride[1])
+        return across.permute(0, 1, 2, 4, 5, 3)
+
+
+class _Maximum(nn.Module):
+    """The greatest value of each window; those that tie for it share the gradient."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values.amax(dim=(3, 4))
+
+
 def _layer(node: Node, gate: float) -> nn.Module:
     match node:
         case Flatten():
             return nn.Flatten()
+        case FmPadding():
+            return _Padding(node)
+        case Swg():
+            # A product of unfolded windows, because a convolution's algorithm may round.
+            return nn.Sequential(_Windows(node), nn.Flatten(3))
+        case Pool():
+            return nn.Sequential(_Windows(node), _Maximum())
         case Thresholding():
             low, high = node.in_type.minimum, node.in_type.maximum
             _refuse_large(node, max(abs(low), abs(high)))
@@ -151,7 +202,6 @@ def _layer(node: Node, gate: float) -> nn.Module:
         case Mvau():
             _refuse_large(node, _largest_magnitude(node))
             return _Dense(node, gate)
-    raise InputError(f"{node.name}: the surrogate has no {node.op_type}", node=node.name)
 
 
 def _largest_magnitude(node: Mvau) -> int:

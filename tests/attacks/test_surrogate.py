@@ -11,7 +11,17 @@ from attacks.surrogate import Surrogate
 from attacks.torch_target import TorchTarget
 from export.datatypes import BIPOLAR, UINT8, DataType
 from export.errors import InputError
-from export.graph import INPUT_TENSOR, DataflowGraph, Flatten, Mvau, Thresholding, Thresholds
+from export.graph import (
+    INPUT_TENSOR,
+    DataflowGraph,
+    Flatten,
+    FmPadding,
+    Mvau,
+    Pool,
+    Swg,
+    Thresholding,
+    Thresholds,
+)
 from hw.reference import ReferenceTarget
 
 
@@ -86,6 +96,93 @@ def test_gradient_is_finite(graph):
     Surrogate(graph)(x).sum().backward()
     assert x.grad is not None
     assert x.grad.isfinite().all()
+
+
+@st.composite
+def convolutions(draw) -> DataflowGraph:
+    """Pads, windows and a pool between thresholds of any kind, then a dense layer."""
+    shape = (draw(st.integers(4, 7)), draw(st.integers(4, 7)), draw(st.integers(1, 3)))
+    numbers = np.random.default_rng(draw(st.integers(0, 1000)))
+    nodes, stream, stream_type, frame = [], INPUT_TENSOR, UINT8, shape
+
+    def append(node):
+        nonlocal stream, stream_type, frame
+        nodes.append(node)
+        stream, stream_type, frame = node.name, node.out_type, node.out_shape(frame)
+
+    for index in range(2):
+        if draw(st.booleans()):
+            pads = draw(st.tuples(*[st.integers(0, 2)] * 4))
+            value = draw(st.integers(stream_type.minimum, stream_type.maximum))
+            append(
+                FmPadding(
+                    name=f"fmpadding_{index}", input=stream, in_type=stream_type, pads=pads, value=value
+                )
+            )
+        kernel = tuple(draw(st.integers(1, min(3, side))) for side in frame[:2])
+        stride = draw(st.tuples(st.integers(1, 2), st.integers(1, 2)))
+        append(Swg(name=f"swg_{index}", input=stream, in_type=stream_type, kernel=kernel, stride=stride))
+        rows = draw(st.integers(1, 4))
+        weights = numbers.choice(np.array([-1, 1], np.int8), (rows, frame[-1]))
+        fields = {"name": f"mvau_{index}", "input": stream, "in_type": stream_type, "weights": weights}
+        reach = Mvau(**fields).accumulator_range
+        append(Mvau(**fields, thresholds=_thresholds(draw, rows, *reach)))
+        if draw(st.booleans()):
+            kernel = tuple(draw(st.integers(1, min(2, side))) for side in frame[:2])
+            append(
+                Pool(name=f"pool_{index}", input=stream, in_type=stream_type, kernel=kernel, stride=kernel)
+            )
+    append(Flatten(name="flatten_0", input=stream, in_type=stream_type))
+    weights = numbers.choice(np.array([-1, 1], np.int8), (3, frame[0]))
+    append(Mvau(name="mvau_2", input=stream, in_type=stream_type, weights=weights))
+    return DataflowGraph(input_shape=shape, nodes=tuple(nodes))
+
+
+@given(graph=convolutions(), seed=st.integers(0, 1000))
+@settings(max_examples=100)
+def test_convolutions_equal_the_reference(graph, seed):
+    images = np.random.default_rng(seed).integers(0, 256, (5, *graph.input_shape), dtype=np.uint8)
+    target = TorchTarget(Surrogate(graph), graph)
+    expected = ReferenceTarget(graph).trace(images)
+    np.testing.assert_array_equal(target.infer(images).logits, expected[graph.nodes[-1].name])
+    for name, values in target.trace(images).items():
+        np.testing.assert_array_equal(values, expected[name], err_msg=name)
+
+
+@given(graph=convolutions())
+@settings(max_examples=20)
+def test_gradient_through_windows_is_finite(graph):
+    height, width, channels = graph.input_shape
+    x = torch.rand(2, channels, height, width, requires_grad=True)
+    Surrogate(graph)(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
+
+
+def test_gradient_of_a_window_and_a_pool():
+    """Only the window with the greatest pixel gets a gradient, and that is the kernel."""
+    weights = np.array([[2, -1, 3, 4]], np.int8)
+    graph = DataflowGraph(
+        input_shape=(3, 3, 1),
+        nodes=(
+            Swg(name="swg_0", input=INPUT_TENSOR, in_type=UINT8, kernel=(2, 2)),
+            Pool(name="pool_0", input="swg_0", in_type=UINT8, kernel=(2, 2), stride=(1, 1)),
+            Flatten(name="flatten_0", input="pool_0", in_type=UINT8),
+            Mvau(
+                name="mvau_0",
+                input="flatten_0",
+                in_type=UINT8,
+                weights=weights,
+                weight_type=DataType("INT4"),
+            ),
+        ),
+    )
+    surrogate = Surrogate(graph)
+    x = (torch.arange(9.0).reshape(1, 1, 3, 3) / 255).requires_grad_()
+    surrogate(x).backward()
+    expected = np.zeros((3, 3))
+    expected[1:, 1:] = weights.reshape(2, 2) * 255.0 / 2**surrogate.logit_exponent
+    np.testing.assert_array_equal(x.grad.numpy()[0, 0], expected)
 
 
 def test_gradient_of_a_single_layer_is_its_weights():
