@@ -34,6 +34,7 @@ _UNITS_X86: dict[str, tuple[str, ...]] = {
         "-mavx512bw",
         "-mavx512dq",
         "-mavx512vl",
+        "-mavx512vnni",
         "-mavx512vpopcntdq",
         "-mprefer-vector-width=512",
     ),

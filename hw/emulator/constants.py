@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from export.datatypes import DataType
 from export.graph import IntArray, Mvau, Thresholds
 
 LANES = 8
+BYTE_LANES = 16
 WORD_BITS = 64
 # Never reached by a popcount, and far from where 64-bit arithmetic would wrap.
 _NEVER = -(1 << 62)
@@ -48,7 +50,7 @@ class BitProduct:
             # All planes together weigh 2**n - 1, or -1 where the top one is negative.
             all_planes = -1 if node.in_type.is_signed else node.in_type.maximum
             base, factor = positive * all_planes, 1
-        return cls(weight_words=_pack_weights(node.weights > 0), base=base, factor=factor)
+        return cls(weight_words=pack_weights(node.weights > 0), base=base, factor=factor)
 
 
 def popcount_limits(node: Mvau, bits: BitProduct, thresholds: Thresholds) -> IntArray:
@@ -85,6 +87,45 @@ def threshold_rows(thresholds: Thresholds, channels: int) -> IntArray:
     return np.ascontiguousarray(steps.T)
 
 
+def pack_bytes_weights(weights: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+    """Arrange ``(MH, MW)`` so that four columns of `BYTE_LANES` neurons lie together, 0 elsewhere."""
+    groups, quads = -(-weights.shape[0] // BYTE_LANES), -(-weights.shape[1] // 4)
+    padded = np.zeros((groups * BYTE_LANES, quads * 4), np.int8)
+    padded[: weights.shape[0], : weights.shape[1]] = weights
+    return np.ascontiguousarray(padded.reshape(groups, BYTE_LANES, quads, 4).transpose(0, 2, 1, 3))
+
+
+def byte_shift(stream: DataType) -> int:
+    """Return what is added to a value to make it a byte."""
+    return 128 if stream.is_signed else 0
+
+
+def fits_bytes(node: Mvau) -> bool:
+    """Whether a node's inputs are bytes, shifted if need be, and its sums over them exact in 32 bits."""
+    shift = byte_shift(node.in_type)
+    is_byte = node.in_type.minimum + shift >= 0 and node.in_type.maximum + shift <= 255
+    return is_byte and node.mw * 255 * 128 < 1 << 31
+
+
+def byte_sum_limits(node: Mvau, thresholds: Thresholds) -> npt.NDArray[np.int32]:
+    """Return thresholds on sums over bytes, int32 ``(levels, groups * BYTE_LANES)``."""
+    ends = np.iinfo(np.int32)
+    steps = np.broadcast_to(thresholds.steps, (node.mh, thresholds.steps.shape[1]))
+    limits = np.clip(np.clip(steps, -_FAR, _FAR) + _byte_excess(node)[:, None], ends.min, ends.max)
+    padding = ((0, -node.mh % BYTE_LANES), (0, 0))
+    return np.ascontiguousarray(np.pad(limits, padding, constant_values=ends.max).T.astype(np.int32))
+
+
+def byte_sum_to_output(node: Mvau) -> tuple[IntArray, IntArray]:
+    """Return offset and factor, int64 ``(MH,)``: the output is ``offset + factor * sum over bytes``."""
+    offset, factor = sum_to_output(node)
+    return offset - factor * _byte_excess(node), factor
+
+
+def _byte_excess(node: Mvau) -> IntArray:
+    return byte_shift(node.in_type) * node.weights.sum(axis=1, dtype=np.int64)
+
+
 def byte_limits(
     thresholds: Thresholds, columns: int, channels: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint64], bool]:
@@ -105,13 +146,18 @@ def byte_limits(
     return np.clip(per_column, 0, 255).astype(np.uint8), pack_words(can_fire[None])[0], bool(can_fire.all())
 
 
-def _pack_weights(bits: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:
+def pack_weights(bits: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:
     """Pack ``(MH, MW)`` bits so that word k of `LANES` neurons lies together."""
     words = pack_words(bits)
     groups = -(-len(words) // LANES)
     padded = np.zeros((groups * LANES, words.shape[1]), np.uint64)
     padded[: len(words)] = words
     return np.ascontiguousarray(padded.reshape(groups, LANES, -1).transpose(0, 2, 1))
+
+
+def pad_words(bits: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Extend the last axis to whole words."""
+    return np.pad(bits, [(0, 0)] * (bits.ndim - 1) + [(0, -bits.shape[-1] % WORD_BITS)])
 
 
 def pack_words(bits: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:

@@ -41,6 +41,14 @@ STEP_FIELDS = (
     "left",
     "pixel_bytes",
     "fill",
+    "row_bytes",
+    "pixels",
+    "image_words",
+    "starts",
+    "segments",
+    "segment_count",
+    "segment_words",
+    "shifts",
 )
 STEP_KINDS = (
     "pack_threshold",
@@ -56,6 +64,10 @@ STEP_KINDS = (
     "windows",
     "pool_integers",
     "pool_bits",
+    "pool_bytes",
+    "narrow",
+    "unpack_bytes",
+    "gemm_bytes",
 )
 IMAGES_BUFFER = 0
 _ALIGNMENT = 64

@@ -184,7 +184,7 @@ int64_t bitsiege_isa_available(int64_t isa) {
   if (isa == 2)
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512vpopcntdq");
+           __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vpopcntdq");
   if (isa == 1) return __builtin_cpu_supports("avx2") != 0;
 #endif
   return isa == 0;

@@ -67,7 +67,8 @@ struct Tile {
   }
 
   static inline __attribute__((always_inline)) void finish(const Gemm &job, const Sums (&sums)[kRows][kGroups],
-                                                           int64_t row, int64_t group) {
+                                                           int64_t row, int64_t group,
+                                                           const int64_t (&shifts)[kRows]) {
     const int64_t lanes = (job.neurons + kLanes - 1) / kLanes * kLanes;
     const int64_t plane_bytes = bitsiege::words_for(job.neurons) * 8;
 #pragma GCC unroll 8
@@ -77,7 +78,7 @@ struct Tile {
       for (int i = 0; i < kRows; ++i) {
         if (job.levels == 0) {
           const int64_t rest = job.neurons - neuron;
-          Vector::store(sums[i][g], job.offset + neuron, job.factor + neuron,
+          Vector::store(sums[i][g], job.offset + shifts[i] + neuron, job.factor + neuron,
                         job.out_integers + (row + i) * job.neurons + neuron, rest < kLanes ? rest : kLanes);
           continue;
         }
@@ -85,7 +86,7 @@ struct Tile {
                        group + g;
         Sums value = Vector::start(job.first_value);
         for (int64_t level = 0; level < job.levels; ++level)
-          value = Vector::count_at_most(value, sums[i][g], job.limits + level * lanes + neuron);
+          value = Vector::count_at_most(value, sums[i][g], job.limits + shifts[i] + level * lanes + neuron);
         const int64_t rest = job.neurons - neuron;
         const uint8_t valid = static_cast<uint8_t>(rest < kLanes ? (1 << rest) - 1 : 0xff);
         for (int64_t plane = 0; plane < job.out_planes; ++plane)
@@ -117,7 +118,8 @@ struct Tile {
         }
       }
     }
-    finish(job, total, row, group);
+    const int64_t shifts[kRows] = {};
+    finish(job, total, row, group, shifts);
   }
 
   // One plane in, integers out.
@@ -150,6 +152,92 @@ struct Tile {
         out[i * out_bytes + g] = Vector::at_most(sums[i][g], limits + g * kLanes);
     }
   }
+
+  // popcount(w ^ x) over kRows windows.
+  static inline __attribute__((always_inline)) void window_plane(const Gemm &job, Sums (&sums)[kRows][kGroups],
+                                                                 const uint64_t *const (&x)[kRows],
+                                                                 const uint64_t *w) {
+    Counts counts[kRows][kGroups];
+    each(sums, [](Sums &sum) { sum = Vector::start(0); });
+    each(counts, [](Counts &count) { count = Vector::start(0); });
+    int64_t used = 0;
+    for (int64_t s = 0, k = 0; s < job.segment_count; ++s) {
+      const int64_t begin = job.segments[s];
+      for (int64_t j = begin; j < begin + job.segment_words; ++j, ++k) {
+        if (Vector::kWordsPerCounts != INT64_MAX && used++ == Vector::kWordsPerCounts) {
+          drain(sums, counts);
+          used = 1;
+        }
+        window_step(counts, x, w, job.words, j, k);
+      }
+    }
+    drain(sums, counts);
+  }
+
+  template <class Values, class Use>
+  static inline __attribute__((always_inline)) void each(Values (&values)[kRows][kGroups], Use use) {
+#pragma GCC unroll 8
+    for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 8
+      for (int g = 0; g < kGroups; ++g) use(values[i][g]);
+    }
+  }
+
+  static inline __attribute__((always_inline)) void drain(Sums (&sums)[kRows][kGroups],
+                                                          Counts (&counts)[kRows][kGroups]) {
+#pragma GCC unroll 8
+    for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 8
+      for (int g = 0; g < kGroups; ++g) {
+        sums[i][g] = Vector::add(sums[i][g], Vector::sums(counts[i][g]));
+        counts[i][g] = Vector::start(0);
+      }
+    }
+  }
+
+  static inline __attribute__((always_inline)) void window_step(Counts (&counts)[kRows][kGroups],
+                                                                const uint64_t *const (&x)[kRows],
+                                                                const uint64_t *w, int64_t words, int64_t from,
+                                                                int64_t k) {
+    typename Vector::Weights weights[kGroups];
+#pragma GCC unroll 8
+    for (int g = 0; g < kGroups; ++g) weights[g] = Vector::load(w + (g * words + k) * kLanes);
+#pragma GCC unroll 8
+    for (int i = 0; i < kRows; ++i) {
+      const uint64_t activation = x[i][from];
+#pragma GCC unroll 8
+      for (int g = 0; g < kGroups; ++g) counts[i][g] = Vector::count(counts[i][g], weights[g], activation);
+    }
+  }
+
+  // Windows of one plane, with limits or offsets of their own.
+  static void windows(const Gemm &job, int64_t row, int64_t group) {
+    const uint64_t *x[kRows];
+    int64_t shifts[kRows];
+    int64_t image = static_cast<uint32_t>(row) / static_cast<uint32_t>(job.pixels);
+    int64_t pixel = row - image * job.pixels;
+#pragma GCC unroll 8
+    for (int i = 0; i < kRows; ++i) {
+      x[i] = job.input + image * job.image_words + job.starts[pixel];
+      shifts[i] = job.shifts[pixel];
+      if (++pixel == job.pixels) {
+        pixel = 0;
+        ++image;
+      }
+    }
+    Sums sums[kRows][kGroups];
+    window_plane(job, sums, x, job.weights + group * job.words * kLanes);
+    if (job.levels != 1 || job.out_planes != 1 || job.first_value != 0) return finish(job, sums, row, group, shifts);
+    const int64_t out_bytes = bitsiege::words_for(job.neurons) * 8;
+    uint8_t *out = reinterpret_cast<uint8_t *>(job.out_bits) + row * out_bytes + group;
+#pragma GCC unroll 8
+    for (int i = 0; i < kRows; ++i) {
+      const int64_t *limits = job.limits + shifts[i] + group * kLanes;
+#pragma GCC unroll 8
+      for (int g = 0; g < kGroups; ++g)
+        out[i * out_bytes + g] = Vector::at_most(sums[i][g], limits + g * kLanes);
+    }
+  }
 };
 
 // Brings one slice of the next input towards the core for each tile of this one.
@@ -173,6 +261,7 @@ class Prefetcher {
 template <class Vector, int kRows, int kGroups>
 auto choose_tile(const Gemm &job) {
   using Chosen = Tile<Vector, kRows, kGroups>;
+  if (job.pixels > 0) return Chosen::windows;
   const bool one_plane = job.planes == 1 && !job.top_negative;
   if (one_plane && job.levels == 0) return Chosen::integers;
   const bool one_threshold = job.levels == 1 && job.out_planes == 1 && job.first_value == 0;

@@ -45,6 +45,39 @@ struct Gemm {
   // Input of the next block of images, brought towards the core while this one computes; may be null.
   const uint8_t *next_input;
   int64_t next_bytes;
+
+  // One plane, windows instead of rows: row r is window r % pixels of image r / pixels, and its words are
+  // `segment_words` ones from each of `segments`, counted from where the window starts.
+  int64_t pixels;  // 0: plain rows
+  int64_t image_words;
+  const int64_t *starts;  // [pixels]
+  const int64_t *segments;
+  int64_t segment_count;
+  int64_t segment_words;
+  const int64_t *shifts;  // [pixels]: where the limits or offsets of a window begin
+};
+
+// Rows of bytes against int8 weights, exact in 32 bits: sum = weights * input.
+constexpr int64_t kByteLanes = 16;
+
+struct ByteGemm {
+  const uint8_t *input;   // [rows][quads * 4]
+  const int8_t *weights;  // [groups][quads][kByteLanes][4]
+  int64_t rows;
+  int64_t quads;
+  int64_t neurons;
+
+  // With thresholds: out = first_value + number of levels with sum >= limit, as out_planes bit planes.
+  int64_t levels;         // 0: integers instead
+  const int32_t *limits;  // [levels][groups * kByteLanes]
+  int64_t first_value;
+  int64_t out_planes;
+  uint64_t *out_bits;  // [rows][out_planes][words_for(neurons)]
+
+  // Without: offset + factor * sum, in wrapping 64-bit arithmetic.
+  const int64_t *offset;  // [neurons]
+  const int64_t *factor;  // [neurons]
+  int64_t *out_integers;  // [rows][neurons]
 };
 
 // Bits of uint8 elements: element >= limit, and 0 where the mask has a 0.
@@ -68,6 +101,7 @@ struct PackBytes {
 
 struct Kernels {
   void (*gemm)(const Gemm &);
+  void (*gemm_bytes)(const ByteGemm &);
   void (*pack_threshold)(const PackThreshold &);
   void (*pack_bytes)(const PackBytes &);
   // xor + popcount + add on registers, `iterations` times; returns the multiply-accumulates of one iteration.

@@ -1,5 +1,6 @@
 // AVX2: eight neurons in two registers; popcounts of bytes by table lookup, added up in bytes.
 #include "gemm.hpp"
+#include "gemm_bytes.hpp"
 
 #include <immintrin.h>
 
@@ -169,4 +170,4 @@ int64_t limit(int64_t iterations) {
 
 }  // namespace
 
-const bitsiege::Kernels bitsiege::kAvx2Kernels = {gemm<Avx2>, pack_threshold, pack_bytes, limit};
+const bitsiege::Kernels bitsiege::kAvx2Kernels = {gemm<Avx2>, gemm_bytes_plain, pack_threshold, pack_bytes, limit};

@@ -1,5 +1,6 @@
 // AVX-512 with VPOPCNTDQ: eight neurons a register, three instructions for 512 multiply-accumulates.
 #include "gemm.hpp"
+#include "gemm_bytes.hpp"
 
 #include <immintrin.h>
 
@@ -84,6 +85,62 @@ void pack_bytes(const bitsiege::PackBytes &job) {
   }
 }
 
+template <int kRows, int kGroups>
+void byte_tile(const bitsiege::ByteGemm &job, int64_t row, int64_t group) {
+  const uint8_t *x = job.input + row * job.quads * 4;
+  const int8_t *w = job.weights + group * job.quads * kBytes;
+  __m512i sums[kRows][kGroups];
+  for (auto &line : sums) {
+    for (__m512i &sum : line) sum = _mm512_setzero_si512();
+  }
+  for (int64_t q = 0; q < job.quads; ++q) {
+    __m512i weights[kGroups];
+#pragma GCC unroll 4
+    for (int g = 0; g < kGroups; ++g) weights[g] = _mm512_load_si512(w + (g * job.quads + q) * kBytes);
+#pragma GCC unroll 4
+    for (int i = 0; i < kRows; ++i) {
+      int32_t four;
+      __builtin_memcpy(&four, x + (i * job.quads + q) * 4, sizeof four);
+      const __m512i activation = _mm512_set1_epi32(four);
+#pragma GCC unroll 4
+      for (int g = 0; g < kGroups; ++g) sums[i][g] = _mm512_dpbusd_epi32(sums[i][g], activation, weights[g]);
+    }
+  }
+  const bool one_bit = job.levels == 1 && job.out_planes == 1 && job.first_value == 0;
+  const int64_t out_bytes = bitsiege::words_for(job.neurons) * 8;
+#pragma GCC unroll 4
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+    for (int g = 0; g < kGroups; ++g) {
+      if (one_bit) {
+        const __m512i limits = _mm512_load_si512(job.limits + (group + g) * kByteLanes);
+        const uint16_t bits = _cvtmask16_u32(_mm512_cmpge_epi32_mask(sums[i][g], limits));
+        uint8_t *out = reinterpret_cast<uint8_t *>(job.out_bits) + (row + i) * out_bytes + (group + g) * 2;
+        __builtin_memcpy(out, &bits, sizeof bits);
+        continue;
+      }
+      alignas(kBytes) int32_t values[kByteLanes];
+      _mm512_store_si512(values, sums[i][g]);
+      finish_bytes(job, values, row + i, group + g);
+    }
+  }
+}
+
+template <int kGroups>
+void byte_groups(const bitsiege::ByteGemm &job, int64_t group) {
+  constexpr int kRows = 4;
+  int64_t row = 0;
+  for (; row + kRows <= job.rows; row += kRows) byte_tile<kRows, kGroups>(job, row, group);
+  for (; row < job.rows; ++row) byte_tile<1, kGroups>(job, row, group);
+}
+
+void gemm_bytes(const bitsiege::ByteGemm &job) {
+  const int64_t groups = (job.neurons + kByteLanes - 1) / kByteLanes;
+  int64_t group = 0;
+  for (; group + 4 <= groups; group += 4) byte_groups<4>(job, group);
+  for (; group < groups; ++group) byte_groups<1>(job, group);
+}
+
 int64_t limit(int64_t iterations) {
   constexpr int kAccumulators = 16;
   __m512i counts[kAccumulators];
@@ -106,4 +163,4 @@ int64_t limit(int64_t iterations) {
 
 }  // namespace
 
-const bitsiege::Kernels bitsiege::kAvx512Kernels = {gemm<Avx512>, pack_threshold, pack_bytes, limit};
+const bitsiege::Kernels bitsiege::kAvx512Kernels = {gemm<Avx512>, gemm_bytes, pack_threshold, pack_bytes, limit};

@@ -140,7 +140,58 @@ void gemm_bits(const Kernels &kernels, const Step &step, const StepMemory &memor
   job.out_integers = static_cast<int64_t *>(memory.target);
   job.next_input = memory.next_input;
   job.next_bytes = memory.next_bytes;
+  job.pixels = step.pixels;
+  if (step.pixels > 0) {
+    job.image_words = step.image_words;
+    job.starts = constant<int64_t>(memory, step.starts);
+    job.segments = constant<int64_t>(memory, step.segments);
+    job.segment_count = step.segment_count;
+    job.segment_words = step.segment_words;
+    job.words = step.segment_count * step.segment_words;
+    job.shifts = constant<int64_t>(memory, step.shifts);
+  }
   kernels.gemm(job);
+}
+
+void gemm_bytes(const Kernels &kernels, const Step &step, const StepMemory &memory) {
+  ByteGemm job{};
+  job.input = static_cast<const uint8_t *>(memory.source);
+  job.weights = constant<int8_t>(memory, step.weights);
+  job.rows = step.rows * memory.images;
+  job.quads = step.columns / 4;
+  job.neurons = step.neurons;
+  job.levels = step.levels;
+  job.limits = constant<int32_t>(memory, step.limits);
+  job.first_value = step.first_value;
+  job.out_planes = step.out_planes;
+  job.out_bits = static_cast<uint64_t *>(memory.target);
+  job.offset = constant<int64_t>(memory, step.offset);
+  job.factor = constant<int64_t>(memory, step.factor);
+  job.out_integers = static_cast<int64_t *>(memory.target);
+  kernels.gemm_bytes(job);
+}
+
+void narrow(const Step &step, const StepMemory &memory) {
+  const int64_t *in = static_cast<const int64_t *>(memory.source);
+  uint8_t *out = static_cast<uint8_t *>(memory.target);
+  const int64_t count = step.rows * step.columns * memory.images;
+  for (int64_t i = 0; i < count; ++i) out[i] = static_cast<uint8_t>(in[i] + step.first_value);
+}
+
+void unpack_bytes(const Step &step, const StepMemory &memory) {
+  const uint64_t *in = static_cast<const uint64_t *>(memory.source);
+  uint8_t *out = static_cast<uint8_t *>(memory.target);
+  const int64_t words = words_for(step.columns);
+  for (int64_t row = 0; row < step.rows * memory.images; ++row, in += step.planes * words, out += step.columns) {
+    for (int64_t i = 0; i < step.columns; ++i) {
+      uint64_t value = 0;
+      for (int64_t p = 0; p < step.planes; ++p)
+        value |= (in[p * words + i / kWordBits] >> (i % kWordBits) & 1) << p;
+      if (step.is_bipolar) value = 2 * value - 1;
+      if (step.is_signed && value >> (step.planes - 1) != 0) value -= uint64_t{1} << step.planes;
+      out[i] = static_cast<uint8_t>(value + static_cast<uint64_t>(step.first_value));
+    }
+  }
 }
 
 // Inputs of 16 bits, in pieces short enough for 32-bit sums: 256 * 2^15 * 2^7 = 2^30.
@@ -195,6 +246,9 @@ void execute_step(const Kernels &kernels, const Step &step, const StepMemory &me
     case kJoinRows: return join_rows(step, memory);
     case kGemmBits: return gemm_bits(kernels, step, memory);
     case kGemmIntegers: return gemm_integers(step, memory);
+    case kGemmBytes: return gemm_bytes(kernels, step, memory);
+    case kNarrow: return narrow(step, memory);
+    case kUnpackBytes: return unpack_bytes(step, memory);
     default: return execute_window_step(step, memory);
   }
 }

@@ -20,6 +20,10 @@ enum StepKind : int64_t {
   kWindows = 10,         // feature map -> one row a window, in any form
   kPoolIntegers = 11,    // int64: greatest value of a window
   kPoolBits = 12,        // packed ±1 pixels: the same, which is an OR
+  kPoolBytes = 13,       // bytes: greatest value of a window
+  kNarrow = 14,          // int64 -> bytes, plus first_value
+  kUnpackBytes = 15,     // bit planes -> bytes, plus first_value
+  kGemmBytes = 16,       // bytes x int8 -> packed rows, or int64
 };
 
 struct Step {
@@ -57,6 +61,15 @@ struct Step {
   int64_t left;
   int64_t pixel_bytes;  // of one pixel with all its channels
   int64_t fill;         // kPad: the constant that holds a new pixel
+  int64_t row_bytes;    // kWindows: from one row to the next in the target
+  // kGemmBits on windows of a feature map; the last four as in struct Gemm.
+  int64_t pixels;
+  int64_t image_words;
+  int64_t starts;
+  int64_t segments;
+  int64_t segment_count;
+  int64_t segment_words;
+  int64_t shifts;
 };
 
 // Memory of one step: where this block of images begins in its buffers.
