@@ -10,11 +10,13 @@ import numpy as np
 from export.errors import InputError
 from export.graph import IntArray
 from hw.rtlgen import Instance, RtlDesign
-from hw.timing.modules import Fifo, Module, Mvau, Pipeline, WidthConverter, build_module
+from hw.timing.catalogue import build_module
+from hw.timing.modules import Fifo, Module, Mvau, Pipeline, WidthConverter
+from hw.timing.windows import Padding, Pool, SlidingWindow
 
 # Words of a row: the kind, then its parameters. The kinds are numbered as in native/modules.hpp.
-ROW_WORDS = 8
-_PIPELINE, _MVAU, _FIFO, _CONVERTER = range(4)
+ROW_WORDS = 12
+_PIPELINE, _MVAU, _FIFO, _CONVERTER, _PADDING, _WINDOW, _POOL = range(7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,5 +83,14 @@ def _encode(model: Module) -> tuple[int, ...]:
             return _FIFO, model.depth
         case WidthConverter():
             return _CONVERTER, model.in_units, model.out_units
+        case Padding():
+            return _PADDING, model.row_beats, model.rows, *model.columns, *model.lines
+        case SlidingWindow():
+            return (
+                *(_WINDOW, model.depth, model.row_beats, model.kernel_rows, model.columns, model.rows),
+                *(model.skip_beats, model.step, model.row_step, model.frame_step),
+            )
+        case Pool():
+            return _POOL, model.window_beats, model.silent_beats
         case _:
             raise ValueError(f"the native engine has no {type(model).__name__}")

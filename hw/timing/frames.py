@@ -10,7 +10,8 @@ import numpy as np
 from export.graph import DataflowGraph, IntArray
 from hw.folding import Folding
 from hw.rtlgen import plan_rtl
-from hw.timing.modules import Module, build_module
+from hw.timing.catalogue import build_module
+from hw.timing.modules import Module
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -104,7 +105,7 @@ class _Chain:
                     module.skip(quiet, ready[index + 1])
                 return False, False, quiet
         for index, module in enumerate(modules):
-            module.clock(moves[index], ready[index + 1])
+            module.clock(valid[index], ready[index + 1])
         return moves[0], moves[-1], 1
 
 

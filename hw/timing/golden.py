@@ -58,7 +58,9 @@ def run_golden(chain: TimingChain, frames: int, stalls: Stalls | StallPattern | 
         if delivered:
             left.append(cycle)
         cycle += 1
-    in_cycles = np.array(entered, np.int64).reshape(frames, chain.in_beats)
+    # Where windows leave out the end of a map, the last output may come before the last input.
+    in_cycles = np.full((frames, chain.in_beats), -1, np.int64)
+    in_cycles.flat[: len(entered)] = entered
     out_cycles = np.array(left, np.int64).reshape(frames, chain.out_beats)
     return ChainRun(
         first_in_cycle=in_cycles[:, 0],
@@ -82,9 +84,9 @@ def _cycle(
     valid = [offered, *(module.valid for module in modules)]
     moves = [v and r for v, r in zip(valid, ready, strict=True)]
     for index, module in enumerate(modules):
-        activity = module.activity(moves[index], ready[index + 1])
+        activity = module.activity(valid[index], ready[index + 1])
         counts[index, activity.value] += 1
-        module.clock(moves[index], ready[index + 1])
+        module.clock(valid[index], ready[index + 1])
         if isinstance(module, Fifo):
             counts[index, len(Activity)] = max(counts[index, len(Activity)], module.held)
     return moves[0], moves[-1]

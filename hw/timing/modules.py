@@ -12,15 +12,9 @@ from collections import deque
 from enum import Enum
 from typing import Protocol
 
-from hw.rtlgen import Instance
-from hw.rtlgen.latency import (
-    LABEL_SELECT_LATENCY_CYCLES,
-    MVAU_LATENCY_CYCLES,
-    SCALE_BIAS_LATENCY_CYCLES,
-    THRESHOLDING_LATENCY_CYCLES,
-)
+from hw.rtlgen.latency import MVAU_LATENCY_CYCLES
 
-_FOREVER = 1 << 62
+FOREVER = 1 << 62
 
 
 class Activity(Enum):
@@ -48,12 +42,12 @@ class Module(Protocol):
         """Whether s_axis_tready is high, given m_axis_tready."""
         ...
 
-    def activity(self, taken: bool, out_ready: bool) -> Activity:
+    def activity(self, offered: bool, out_ready: bool) -> Activity:
         """What this cycle is used for, asked before `clock`."""
         ...
 
-    def clock(self, taken: bool, out_ready: bool) -> None:
-        """The clock edge: ``taken`` is whether a beat was accepted in this cycle."""
+    def clock(self, offered: bool, out_ready: bool) -> None:
+        """The clock edge: ``offered`` is whether s_axis_tvalid was high in this cycle."""
         ...
 
     def quiet_cycles(self, out_ready: bool) -> int:
@@ -65,7 +59,8 @@ class Module(Protocol):
         ...
 
 
-def _activity(runs: bool, works: bool) -> Activity:
+def count_as(runs: bool, works: bool) -> Activity:
+    """Return what a cycle is used for by a module that stands still, or could work, or works."""
     if not runs:
         return Activity.BLOCKED
     return Activity.BUSY if works else Activity.STARVED
@@ -93,21 +88,21 @@ class Pipeline:
         """Whether s_axis_tready is high."""
         return out_ready or not self.valid
 
-    def activity(self, taken: bool, out_ready: bool) -> Activity:
+    def activity(self, offered: bool, out_ready: bool) -> Activity:
         """What this cycle is used for."""
-        return _activity(self.ready(out_ready), taken)
+        return count_as(self.ready(out_ready), offered)
 
-    def clock(self, taken: bool, out_ready: bool) -> None:
+    def clock(self, offered: bool, out_ready: bool) -> None:
         """The clock edge."""
         if self.ready(out_ready):
             self._advance(1)
-            if taken:
+            if offered:
                 self._remaining.append(self.latency_cycles - 1)
 
     def quiet_cycles(self, out_ready: bool) -> int:
         """Clock edges that change nothing outside."""
         if not self._remaining or not self.ready(out_ready):
-            return _FOREVER
+            return FOREVER
         return self._remaining[0] - 1
 
     def skip(self, cycles: int, out_ready: bool) -> None:
@@ -140,16 +135,16 @@ class Mvau(Pipeline):
         """Whether s_axis_tready is high."""
         return self._step < self.synapse_fold and super().ready(out_ready)
 
-    def activity(self, taken: bool, out_ready: bool) -> Activity:
+    def activity(self, offered: bool, out_ready: bool) -> Activity:
         """What this cycle is used for: a step of the replay is work as well."""
-        return _activity(super().ready(out_ready), taken or self._step >= self.synapse_fold)
+        return count_as(super().ready(out_ready), offered or self._step >= self.synapse_fold)
 
-    def clock(self, taken: bool, out_ready: bool) -> None:
+    def clock(self, offered: bool, out_ready: bool) -> None:
         """The clock edge."""
         if not super().ready(out_ready):
             return
         self._advance(1)
-        if taken or self._step >= self.synapse_fold:
+        if offered or self._step >= self.synapse_fold:
             self._step += 1
             if self._step % self.synapse_fold == 0:
                 self._remaining.append(self.latency_cycles - 1)
@@ -159,13 +154,13 @@ class Mvau(Pipeline):
     def quiet_cycles(self, out_ready: bool) -> int:
         """Clock edges that change nothing outside."""
         if not super().ready(out_ready):
-            return _FOREVER
-        to_output = self._remaining[0] - 1 if self._remaining else _FOREVER
+            return FOREVER
+        to_output = self._remaining[0] - 1 if self._remaining else FOREVER
         # The last step of a group makes an output, and the last group ends the replay.
         to_group_end = (
             self.synapse_fold - 1 - self._step % self.synapse_fold
             if self._step >= self.synapse_fold
-            else _FOREVER
+            else FOREVER
         )
         return min(to_output, to_group_end)
 
@@ -177,18 +172,18 @@ class Mvau(Pipeline):
                 self._step += cycles
 
 
-class _Store:
+class Store:
     """A module that changes only when beats move."""
 
     def quiet_cycles(self, out_ready: bool) -> int:
         """Clock edges that change nothing outside."""
-        return _FOREVER
+        return FOREVER
 
     def skip(self, cycles: int, out_ready: bool) -> None:
         """Many clock edges at once."""
 
 
-class Fifo(_Store):
+class Fifo(Store):
     """bnn_fifo."""
 
     def __init__(self, depth: int) -> None:
@@ -214,16 +209,16 @@ class Fifo(_Store):
         """Whether s_axis_tready is high."""
         return self._count < self.depth
 
-    def activity(self, taken: bool, out_ready: bool) -> Activity:
+    def activity(self, offered: bool, out_ready: bool) -> Activity:
         """What this cycle is used for."""
-        return _activity(self.ready(out_ready), taken)
+        return count_as(self.ready(out_ready), offered)
 
-    def clock(self, taken: bool, out_ready: bool) -> None:
+    def clock(self, offered: bool, out_ready: bool) -> None:
         """The clock edge."""
-        self._count += int(taken) - int(self.valid and out_ready)
+        self._count += int(offered and self.ready(out_ready)) - int(self.valid and out_ready)
 
 
-class WidthConverter(_Store):
+class WidthConverter(Store):
     """bnn_dwc, in units of the greatest common divisor of both widths."""
 
     def __init__(self, in_lanes: int, out_lanes: int) -> None:
@@ -245,39 +240,14 @@ class WidthConverter(_Store):
         """Whether s_axis_tready is high."""
         return self._after_output(out_ready) < self.out_units
 
-    def activity(self, taken: bool, out_ready: bool) -> Activity:
+    def activity(self, offered: bool, out_ready: bool) -> Activity:
         """What this cycle is used for."""
-        return _activity(self.ready(out_ready), taken)
+        return count_as(self.ready(out_ready), offered)
 
-    def clock(self, taken: bool, out_ready: bool) -> None:
+    def clock(self, offered: bool, out_ready: bool) -> None:
         """The clock edge."""
+        taken = offered and self.ready(out_ready)
         self._have = self._after_output(out_ready) + (self.in_units if taken else 0)
 
     def _after_output(self, out_ready: bool) -> int:
         return self._have - self.out_units if self.valid and out_ready else self._have
-
-
-def build_module(instance: Instance) -> Module:
-    """Return the model of an instance, in the state after a reset."""
-    match instance.module:
-        case "bnn_mvau":
-            return Mvau(
-                _integer(instance, "MW") // _integer(instance, "SIMD"),
-                _integer(instance, "MH") // _integer(instance, "PE"),
-            )
-        case "bnn_fifo":
-            return Fifo(_integer(instance, "DEPTH"))
-        case "bnn_dwc":
-            return WidthConverter(_integer(instance, "IN_LANES"), _integer(instance, "OUT_LANES"))
-        case "bnn_thresholding":
-            return Pipeline(THRESHOLDING_LATENCY_CYCLES)
-        case "bnn_scale_bias":
-            return Pipeline(SCALE_BIAS_LATENCY_CYCLES)
-        case "bnn_label_select":
-            return Pipeline(LABEL_SELECT_LATENCY_CYCLES)
-        case other:
-            raise ValueError(f"{instance.name}: no timing model of {other}")
-
-
-def _integer(instance: Instance, name: str) -> int:
-    return int(instance.parameters[name])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hw.folding import Folding, LayerFolding, divisors
 from hw.rtl_target import RtlTarget
 from hw.rtlgen import plan_rtl
-from hw.timing import modules, predict, simulate_frames
+from hw.timing import catalogue, modules, predict, simulate_frames
 
 FRAMES = 150
 
@@ -94,4 +94,4 @@ def test_a_module_without_a_model_is_refused(cases):
     case = cases["serial"]
     instance = plan_rtl(case.graph, case.folding).instances[0]
     with pytest.raises(ValueError, match="no timing model of bnn_new"):
-        modules.build_module(dataclasses.replace(instance, module="bnn_new"))
+        catalogue.build_module(dataclasses.replace(instance, module="bnn_new"))

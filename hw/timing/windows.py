@@ -1,0 +1,169 @@
+"""The modules of convolutions: padding, sliding windows, pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hw.timing.modules import FOREVER, Activity, Store, count_as
+
+
+class Padding(Store):
+    """bnn_fmpadding: border beats need no input, but a frame begins when its first pixel is there."""
+
+    def __init__(self, p: Mapping[str, int]) -> None:
+        beats = p["CHANNELS"] // p["LANES"]
+        self.row_beats = (p["LEFT"] + p["WIDTH"] + p["RIGHT"]) * beats
+        self.rows = p["TOP"] + p["HEIGHT"] + p["BOTTOM"]
+        self.columns = (p["LEFT"] * beats, (p["LEFT"] + p["WIDTH"]) * beats)
+        self.lines = (p["TOP"], p["TOP"] + p["HEIGHT"])
+        self._at = 0
+        self._valid = False
+
+    @property
+    def valid(self) -> bool:
+        """Whether m_axis_tvalid is high."""
+        return self._valid
+
+    @property
+    def state(self) -> object:
+        """Everything that decides what comes, hashable."""
+        return self._at, self._valid
+
+    def ready(self, out_ready: bool) -> bool:
+        """Whether s_axis_tready is high."""
+        return self._advances(out_ready) and self._inside()
+
+    def activity(self, offered: bool, out_ready: bool) -> Activity:
+        """What this cycle is used for: a border beat is work as well."""
+        return count_as(self._advances(out_ready), self._writes(offered))
+
+    def clock(self, offered: bool, out_ready: bool) -> None:
+        """The clock edge."""
+        if not self._advances(out_ready):
+            return
+        self._valid = self._writes(offered)
+        if self._valid:
+            self._at = (self._at + 1) % (self.row_beats * self.rows)
+
+    def quiet_cycles(self, out_ready: bool) -> int:
+        """Clock edges that change nothing outside."""
+        return 0 if self._advances(out_ready) and not self._inside() else FOREVER
+
+    def _advances(self, out_ready: bool) -> bool:
+        return out_ready or not self._valid
+
+    def _inside(self) -> bool:
+        y, x = divmod(self._at, self.row_beats)
+        return self.columns[0] <= x < self.columns[1] and self.lines[0] <= y < self.lines[1]
+
+    def _writes(self, offered: bool) -> bool:
+        return offered or not (self._inside() or self._at == 0)
+
+
+class SlidingWindow(Store):
+    """bnn_swg: a buffer, read window by window; with the last beat it drops what no later window needs."""
+
+    def __init__(self, p: Mapping[str, int]) -> None:
+        beats = p["CHANNELS"] // p["LANES"]
+        height, width, kernel_h, kernel_w = p["HEIGHT"], p["WIDTH"], p["KERNEL_H"], p["KERNEL_W"]
+        stride_h, stride_w = p.get("STRIDE_H", 1), p.get("STRIDE_W", 1)
+        self.rows = (height - kernel_h) // stride_h + 1
+        self.columns = (width - kernel_w) // stride_w + 1
+        self.kernel_rows = kernel_h
+        self.row_beats = kernel_w * beats
+        self.skip_beats = (width - kernel_w) * beats + 1
+        down = stride_h * width * beats
+        self.step = stride_w * beats
+        self.row_step = down - (self.columns - 1) * self.step
+        self.frame_step = height * width * beats - (self.rows - 1) * down - (self.columns - 1) * self.step
+        extent = ((kernel_h - 1) * width + kernel_w) * beats
+        self.depth = p.get("DEPTH", extent + max(extent, down) + kernel_h * kernel_w * beats)
+        self._have = self._offset = self._beat = self._ky = self._x = self._y = 0
+        self._valid = False
+
+    @property
+    def valid(self) -> bool:
+        """Whether m_axis_tvalid is high."""
+        return self._valid
+
+    @property
+    def state(self) -> object:
+        """Everything that decides what comes, hashable."""
+        return self._have, self._offset, self._beat, self._ky, self._x, self._y, self._valid
+
+    def ready(self, out_ready: bool) -> bool:
+        """Whether s_axis_tready is high."""
+        return self._have < self.depth
+
+    def activity(self, offered: bool, out_ready: bool) -> Activity:
+        """What this cycle is used for: reading a beat of a window is the work."""
+        return count_as(out_ready or not self._valid, self._have > self._offset)
+
+    def clock(self, offered: bool, out_ready: bool) -> None:
+        """The clock edge."""
+        taken = offered and self.ready(out_ready)
+        if out_ready or not self._valid:
+            self._valid = self._have > self._offset
+            if self._valid:
+                self._fetch()
+        self._have += int(taken)
+
+    def quiet_cycles(self, out_ready: bool) -> int:
+        """Clock edges that change nothing outside."""
+        return 0 if (out_ready or not self._valid) and self._have > self._offset else FOREVER
+
+    def _fetch(self) -> None:
+        self._beat += 1
+        if self._beat < self.row_beats:
+            self._offset += 1
+            return
+        self._beat = 0
+        self._ky += 1
+        if self._ky < self.kernel_rows:
+            self._offset += self.skip_beats
+            return
+        self._ky = self._offset = 0
+        self._x += 1
+        if self._x < self.columns:
+            self._have -= self.step
+            return
+        self._x = 0
+        self._y = (self._y + 1) % self.rows
+        self._have -= self.row_step if self._y else self.frame_step
+
+
+class Pool(Store):
+    """bnn_pool: one output beat with each beat of a window's last pixel."""
+
+    def __init__(self, p: Mapping[str, int]) -> None:
+        beats = p["CHANNELS"] // p["LANES"]
+        self.window_beats = p["PIXELS"] * beats
+        self.silent_beats = (p["PIXELS"] - 1) * beats
+        self._at = 0
+        self._valid = False
+
+    @property
+    def valid(self) -> bool:
+        """Whether m_axis_tvalid is high."""
+        return self._valid
+
+    @property
+    def state(self) -> object:
+        """Everything that decides what comes, hashable."""
+        return self._at, self._valid
+
+    def ready(self, out_ready: bool) -> bool:
+        """Whether s_axis_tready is high."""
+        return out_ready or not self._valid
+
+    def activity(self, offered: bool, out_ready: bool) -> Activity:
+        """What this cycle is used for."""
+        return count_as(self.ready(out_ready), offered)
+
+    def clock(self, offered: bool, out_ready: bool) -> None:
+        """The clock edge."""
+        if not self.ready(out_ready):
+            return
+        self._valid = offered and self._at >= self.silent_beats
+        if offered:
+            self._at = (self._at + 1) % self.window_beats
