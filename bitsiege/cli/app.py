@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bitsiege.cli import attack, compile_, doctor, export_, infer, replay, report, run, synth, train
+from bitsiege.cli import attack, compile_, doctor, export_, infer, replay, report, run, synth, timing, train
 from bitsiege.cli.command import invocation
 
 _SECTIONS = (
@@ -20,6 +20,7 @@ _SECTIONS = (
             ("attack", attack.attack),
             ("replay", replay.replay),
             ("synth", synth.synth),
+            ("timing", timing.timing),
         ),
     ),
 )

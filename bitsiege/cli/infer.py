@@ -14,7 +14,8 @@ from bitsiege.cli.options import BuildDir, CacheDir, Json
 def infer(
     build: BuildDir,
     target: Annotated[
-        str, typer.Option("--target", metavar="NAME", help="torch, qonnx, reference, emulator or rtl.")
+        str,
+        typer.Option("--target", metavar="NAME", help="torch, qonnx, reference, emulator, timing or rtl."),
     ],
     images: Annotated[
         Path, typer.Option("--images", metavar="X.npy", help="uint8 images (N, H, W, C).", show_default=False)

@@ -17,7 +17,10 @@ from bitsiege.cli.app import app
 from hw.build import Build
 from hw.reference import ReferenceTarget
 
-COMMANDS = ("run", "train", "export", "compile", "infer", "attack", "replay", "synth", "report", "doctor")
+COMMANDS = (
+    *("run", "train", "export", "compile", "infer", "attack", "replay", "synth", "timing", "report"),
+    "doctor",
+)
 
 REPLAY = ("replay", "a.npz", "--build", "b", "-o", "r.json")
 
