@@ -9,14 +9,12 @@ from export.errors import InputError
 from export.files import atomic_directory
 from export.graph import DataflowGraph
 from hw.folding import Folding
-from hw.rtlgen.design import TOP, RtlDesign
+from hw.rtlgen.design import TOP, Instance, RtlDesign
 from hw.rtlgen.plan import build_chain
 from hw.rtlgen.verilog import write_top
 
 _AGAIN = "it was changed, or made by another version: compile the network again"
 RTL_DIR = Path(__file__).parent.parent / "rtl"
-
-_NEEDS = {"bnn_mvau": ("bnn_popcount", "bnn_dot")}
 
 
 def plan_rtl(
@@ -36,7 +34,7 @@ def plan_rtl(
         InputError: The folding does not fit, or the hardware can't compute a node; it names the node.
     """
     chain = build_chain(graph, folding, fifo_depths)
-    modules = dict.fromkeys(name for i in chain.instances for name in (*_NEEDS.get(i.module, ()), i.module))
+    modules = dict.fromkeys(name for i in chain.instances for name in (*_needs(i), i.module))
     return RtlDesign(
         instances=tuple(chain.instances),
         memories=chain.memories,
@@ -88,6 +86,13 @@ def check_rtl(design: RtlDesign, directory: Path) -> None:
             raise InputError(f"can't read {path}: {error.strerror or error}", hint=_AGAIN) from error
         if found != content:
             raise InputError(f"{path} is not the hardware of this build's graph and folding", hint=_AGAIN)
+
+
+def _needs(instance: Instance) -> tuple[str, ...]:
+    """The modules that an instance's module instantiates."""
+    if instance.module != "bnn_mvau":
+        return ()
+    return ("bnn_popcount", "bnn_dot") if instance.parameters["WEIGHT_W"] == 1 else ("bnn_multiply_add",)
 
 
 def _files(design: RtlDesign) -> dict[str, bytes]:

@@ -37,32 +37,46 @@ def hex_words(fields: npt.NDArray[np.signedinteger], width_bits: int) -> str:
     return "".join(f"{row[::-1].tobytes().hex()[-digits:]}\n" for row in packed)
 
 
-def weight_words(weights: npt.NDArray[np.int8], pe: int, simd: int) -> IntArray:
-    """Arrange ±1 weights ``(MH, MW)`` as bits, int64 ``(NF * SF, PE * SIMD)``: word ``nf * SF + sf``."""
-    mh, mw = weights.shape
-    tiles = (weights > 0).astype(np.int64).reshape(mh // pe, pe, mw // simd, simd)
+def weight_width(node: Mvau) -> int:
+    """Bits of one weight in a memory word: 1 for ±1."""
+    return node.weight_type.width_bits
+
+
+def weight_words(node: Mvau, pe: int, simd: int) -> IntArray:
+    """Arrange weights, ±1 as bits, int64 ``(NF * SF, PE * SIMD)``: word ``nf * SF + sf``."""
+    fields = node.weights > 0 if node.weight_type.is_bipolar else node.weights
+    tiles = fields.astype(np.int64).reshape(node.mh // pe, pe, node.mw // simd, simd)
     return tiles.transpose(0, 2, 1, 3).reshape(-1, pe * simd)
 
 
 def accumulator_width(node: Mvau) -> int:
     """Bits of a hardware accumulator: any weights of this shape fit, and one more than the greatest sum."""
-    if node.in_type.is_bipolar:
+    if counts_agreements(node):
         return (node.mw + 1).bit_length()
-    return node.in_type.width_bits + node.mw.bit_length() + 1
+    return node.in_type.width_bits + node.mw.bit_length() + weight_width(node)
+
+
+def counts_agreements(node: Mvau) -> bool:
+    """Whether accumulators count agreeing positions (±1 by ±1) instead of adding products."""
+    return node.in_type.is_bipolar and node.weight_type.is_bipolar
 
 
 def threshold_words(node: Mvau, thresholds: Thresholds, pe: int) -> IntArray:
     """Arrange a layer's thresholds, int64 ``(NF, PE * levels)``, in the hardware accumulator's domain.
 
-    For BIPOLAR inputs hardware counts agreeing positions: the sum is ``2 * count - MW``. Thresholds beyond
-    what the accumulator can reach become "always" or "never".
+    For BIPOLAR inputs and weights hardware counts agreeing positions: the sum is ``2 * count - MW``.
+    Thresholds beyond what the accumulator can reach become "always" or "never".
     """
-    bound = node.mw * max(abs(node.in_type.minimum), abs(node.in_type.maximum))
+    bound = node.mw * _magnitude(node.in_type) * _magnitude(node.weight_type)
     steps = np.clip(thresholds.steps, -bound, bound + 1)
-    if node.in_type.is_bipolar:
+    if counts_agreements(node):
         steps = -((-steps - node.mw) // 2)
     rows = np.broadcast_to(steps, (node.mh, steps.shape[1]))
     return rows.reshape(node.mh // pe, -1)
+
+
+def _magnitude(dtype: DataType) -> int:
+    return max(abs(dtype.minimum), abs(dtype.maximum))
 
 
 def offset_words(node: Mvau, pe: int, *, with_bias: bool) -> IntArray:
@@ -70,7 +84,7 @@ def offset_words(node: Mvau, pe: int, *, with_bias: bool) -> IntArray:
     offsets = np.zeros(node.mh, np.int64)
     if with_bias and node.bias is not None:
         offsets += node.bias
-    if node.in_type.is_bipolar:
+    if counts_agreements(node):
         offsets -= node.mw
     return offsets.reshape(-1, pe)
 

@@ -4,64 +4,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from export.datatypes import UINT8, DataType
 from export.errors import InputError
-from export.graph import INPUT_TENSOR, DataflowGraph, Flatten, IntArray, Mvau, Node, Thresholding
+from export.graph import (
+    INPUT_TENSOR,
+    DataflowGraph,
+    Flatten,
+    FmPadding,
+    IntArray,
+    Mvau,
+    Pool,
+    Swg,
+    Thresholding,
+)
 from hw.folding import Folding
-from hw.rtlgen.design import LABEL_W, Instance, Stream
+from hw.rtlgen.chain import ChainBuilder
+from hw.rtlgen.design import LABEL_W, Stream
 from hw.rtlgen.memory import (
     accumulator_width,
-    hex_words,
     offset_words,
     stream_threshold_words,
     threshold_words,
+    weight_width,
     weight_words,
 )
+from hw.rtlgen.windows import add_padding, add_pool, add_windows, window_lanes
 
 _BYTE = 8
 _MAX_IN_W = 32
+_MAX_WEIGHT_W = 8
 _FIFO_DEPTH_MIN = 2
-
-
-@dataclass(slots=True, kw_only=True)
-class ChainBuilder:
-    """Collects instances; `head` is the stream that the next one reads.
-
-    Attributes:
-        head: End of the chain so far.
-        fifo_depths: Depth of the FIFO before an Mvau, by node name, where it isn't the default.
-        instances: The chain so far.
-        memories: Text of memory files by name.
-    """
-
-    head: Stream
-    fifo_depths: Mapping[str, int]
-    instances: list[Instance] = field(default_factory=list[Instance])
-    memories: dict[str, str] = field(default_factory=dict[str, str])
-
-    def append(self, module: str, role: str, node: Node, sink: Stream, **parameters: int | str) -> None:
-        """Add an instance that reads `head` and writes ``sink``."""
-        self.instances.append(
-            Instance(
-                name=f"u_{node.name}{role}",
-                module=module,
-                parameters=parameters,
-                source=self.head,
-                sink=sink,
-                node=node.name,
-            )
-        )
-        self.head = sink
-
-    def memory(self, node: Node, role: str, words: IntArray, width_bits: int) -> str:
-        """Add a memory file; returns its name."""
-        name = f"{node.name}_{role}.mem"
-        self.memories[name] = hex_words(words, width_bits)
-        return name
 
 
 def build_chain(
@@ -87,7 +62,7 @@ def build_chain(
             node=last.name,
         )
     pixels = int(np.prod(graph.input_shape))
-    lanes = folding[next(graph.mvaus).name].simd
+    lanes = _input_lanes(graph, folding)
     head = Stream(name="s_axis", dtype=UINT8, lanes=lanes, beats=pixels // lanes)
     chain = ChainBuilder(head=head, fifo_depths=fifo_depths or {})
     for node in graph.nodes:
@@ -96,6 +71,12 @@ def build_chain(
                 _add_thresholding(chain, node)
             case Mvau():
                 _add_mvau(chain, node, folding)
+            case FmPadding():
+                add_padding(chain, node, graph.shapes[node.input])
+            case Swg():
+                add_windows(chain, node, graph.shapes[node.input], _simd_after(graph, folding, node))
+            case Pool():
+                add_pool(chain, node, graph.shapes[node.input])
             case Flatten():
                 pass
     _add_label_select(chain, last)
@@ -122,14 +103,36 @@ def _check_chain(graph: DataflowGraph) -> None:
                 hint="names are letters, digits and single underscores, without 'axis'",
                 node=node.name,
             )
-        if isinstance(node, Mvau) and not node.weight_type.is_bipolar:
-            raise InputError(
-                f"{node.name}: weights are {node.weight_type}, hardware is generated for BIPOLAR ones",
-                node=node.name,
-            )
+        if isinstance(node, Mvau):
+            _check_weights(node)
         if node.in_type.width_bits > _MAX_IN_W:
             raise InputError(f"{node.name}: {node.in_type} inputs have more than 32 bits", node=node.name)
         previous = node.name
+
+
+def _check_weights(node: Mvau) -> None:
+    kind = node.weight_type
+    if not kind.is_bipolar and not (kind.is_signed and 2 <= kind.width_bits <= _MAX_WEIGHT_W):
+        raise InputError(
+            f"{node.name}: weights are {kind}, hardware is generated for BIPOLAR and INT2 to INT8",
+            node=node.name,
+        )
+
+
+def _input_lanes(graph: DataflowGraph, folding: Folding) -> int:
+    """Elements of an input beat: what the first layer takes, or the window generator before it."""
+    first = next(graph.mvaus)
+    before = graph.nodes[: graph.nodes.index(first)]
+    simd = folding[first.name].simd
+    if any(isinstance(node, FmPadding | Swg | Pool) for node in before):
+        return window_lanes(graph.input_shape[2], simd)
+    return simd
+
+
+def _simd_after(graph: DataflowGraph, folding: Folding, node: Swg) -> int:
+    """SIMD of the first layer after a window generator."""
+    rest = graph.nodes[graph.nodes.index(node) :]
+    return next(folding[after.name].simd for after in rest if isinstance(after, Mvau))
 
 
 def _add_thresholding(chain: ChainBuilder, node: Thresholding) -> None:
@@ -159,7 +162,7 @@ def _add_mvau(chain: ChainBuilder, node: Mvau, folding: Folding) -> None:
     _add_input_buffer(chain, node, layer.simd, folding.synapse_fold(node))
     vectors = chain.head.beats // folding.synapse_fold(node)
     beats = vectors * folding.neuron_fold(node)
-    weights = chain.memory(node, "weights", weight_words(node.weights, layer.pe, layer.simd), 1)
+    weights = chain.memory(node, "weights", weight_words(node, layer.pe, layer.simd), weight_width(node))
     acc_w = accumulator_width(node)
     if node.thresholds is not None:
         words, field_w = threshold_words(node, node.thresholds, layer.pe), acc_w
@@ -185,6 +188,7 @@ def _add_mvau(chain: ChainBuilder, node: Mvau, folding: Folding) -> None:
         IN_W=node.in_type.width_bits,
         IN_BIPOLAR=int(node.in_type.is_bipolar),
         IN_SIGNED=int(node.in_type.is_signed and not node.in_type.is_bipolar),
+        WEIGHT_W=weight_width(node),
         THRESHOLD_EN=int(node.thresholds is not None),
         LEVELS=levels,
         OUT_BIAS=0 if dtype.is_bipolar else bias,
@@ -198,19 +202,7 @@ def _add_mvau(chain: ChainBuilder, node: Mvau, folding: Folding) -> None:
 
 
 def _add_input_buffer(chain: ChainBuilder, node: Mvau, simd: int, synapse_fold: int) -> None:
-    source = chain.head
-    if source.lanes != simd:
-        beats = source.beats * source.lanes // simd
-        sink = Stream(name=f"{node.name}__dwc", dtype=source.dtype, lanes=simd, beats=beats)
-        chain.append(
-            "bnn_dwc",
-            "__dwc",
-            node,
-            sink,
-            ELEMENT_W=source.element_w,
-            IN_LANES=source.lanes,
-            OUT_LANES=simd,
-        )
+    chain.convert(node, simd)
     # One vector is enough for full rate: a consumer reads it in one burst and leaves the stream alone for the
     # rest of its cycles, in which the next vector comes in.
     depth = max(_FIFO_DEPTH_MIN, chain.fifo_depths.get(node.name, synapse_fold))

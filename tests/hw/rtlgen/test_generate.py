@@ -101,8 +101,8 @@ def test_thresholds_at_the_end_are_refused():
 
 
 def test_wide_weights_are_refused():
-    with pytest.raises(InputError, match="mvau_1: weights are INT4"):
-        plan_rtl(make_graph(mvau_1={"weight_type": DataType("INT4")}), FOLDING)
+    with pytest.raises(InputError, match="mvau_1: weights are INT9"):
+        plan_rtl(make_graph(mvau_1={"weight_type": DataType("INT9")}), FOLDING)
 
 
 @pytest.mark.parametrize("name", ["../x", "a b", "a__b", "s_axis", "", "1st", 'x";'])

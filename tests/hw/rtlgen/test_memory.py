@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from export.datatypes import BIPOLAR, UINT8, DataType
+from export.datatypes import BIPOLAR, TERNARY, UINT8, DataType
 from export.graph import Mvau, Thresholds
 from hw.rtlgen.memory import (
     accumulator_width,
@@ -44,11 +44,34 @@ def test_hex_words_refuses_what_does_not_fit(value):
 def test_weight_words_place_each_weight(fold):
     pe, simd = fold
     weights = (2 * np.random.default_rng(pe).integers(0, 2, (6, 12)) - 1).astype(np.int8)
-    words = weight_words(weights, pe, simd)
+    node = Mvau(name="n", input="i", in_type=BIPOLAR, weights=weights)
+    words = weight_words(node, pe, simd)
     sf = 12 // simd
     for row, column in np.ndindex(6, 12):
         word, bit = (row // pe) * sf + column // simd, (row % pe) * simd + column % simd
         assert words[word, bit] == (weights[row, column] > 0)
+
+
+def test_integer_weights_keep_their_values():
+    weights = np.array([[-8, 7, 0], [1, -1, 3]], np.int8)
+    node = Mvau(name="n", input="i", in_type=UINT8, weights=weights, weight_type=DataType("INT4"))
+    assert weight_words(node, 2, 3).tolist() == [[-8, 7, 0, 1, -1, 3]]
+    assert weight_words(node, 1, 1).ravel().tolist() == weights.ravel().tolist()
+
+
+@pytest.mark.parametrize("in_type", [BIPOLAR, TERNARY, UINT8, DataType("INT4")])
+@pytest.mark.parametrize("bits", [2, 8])
+@pytest.mark.parametrize("mw", [1, 3, 8, 63])
+def test_accumulators_of_integer_weights_hold_one_more_than_the_greatest_sum(in_type, bits, mw):
+    kind = DataType(f"INT{bits}")
+    weights = np.full((1, mw), kind.minimum, np.int8)
+    node = Mvau(name="n", input="i", in_type=in_type, weights=weights, weight_type=kind)
+    steps = np.array([[-(2**62), 2**62]])
+    reach = mw * max(-in_type.minimum, in_type.maximum) << (bits - 1)
+    assert reach + 1 < 1 << (accumulator_width(node) - 1)
+    assert threshold_words(node, Thresholds(steps=steps, out_type=DataType("UINT2")), 1).tolist() == [
+        [-reach, reach + 1]
+    ]
 
 
 @pytest.mark.parametrize("in_type", [BIPOLAR, UINT8, DataType("INT4"), DataType("UINT3")])

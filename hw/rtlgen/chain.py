@@ -1,0 +1,63 @@
+"""The chain of module instances while it is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from export.graph import IntArray, Node
+from hw.rtlgen.design import Instance, Stream
+from hw.rtlgen.memory import hex_words
+
+
+@dataclass(slots=True, kw_only=True)
+class ChainBuilder:
+    """Collects instances; `head` is the stream that the next one reads.
+
+    Attributes:
+        head: End of the chain so far.
+        fifo_depths: Depth of the FIFO before an Mvau, by node name, where it isn't the default.
+        instances: The chain so far.
+        memories: Text of memory files by name.
+    """
+
+    head: Stream
+    fifo_depths: Mapping[str, int]
+    instances: list[Instance] = field(default_factory=list[Instance])
+    memories: dict[str, str] = field(default_factory=dict[str, str])
+
+    def append(self, module: str, role: str, node: Node, sink: Stream, **parameters: int | str) -> None:
+        """Add an instance that reads `head` and writes ``sink``."""
+        self.instances.append(
+            Instance(
+                name=f"u_{node.name}{role}",
+                module=module,
+                parameters=parameters,
+                source=self.head,
+                sink=sink,
+                node=node.name,
+            )
+        )
+        self.head = sink
+
+    def memory(self, node: Node, role: str, words: IntArray, width_bits: int) -> str:
+        """Add a memory file; returns its name."""
+        name = f"{node.name}_{role}.mem"
+        self.memories[name] = hex_words(words, width_bits)
+        return name
+
+    def convert(self, node: Node, lanes: int) -> None:
+        """Make `head` a stream of that many elements a beat, with a width converter if it isn't one."""
+        source = self.head
+        if source.lanes == lanes:
+            return
+        beats = source.beats * source.lanes // lanes
+        self.append(
+            "bnn_dwc",
+            "__dwc",
+            node,
+            Stream(name=f"{node.name}__dwc", dtype=source.dtype, lanes=lanes, beats=beats),
+            ELEMENT_W=source.element_w,
+            IN_LANES=source.lanes,
+            OUT_LANES=lanes,
+        )

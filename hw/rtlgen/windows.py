@@ -1,0 +1,133 @@
+"""Instances for the nodes that look at a neighbourhood of pixels."""
+
+from __future__ import annotations
+
+import math
+
+from export.datatypes import BIPOLAR
+from export.graph import FmPadding, Pool, Swg
+from hw.rtlgen.chain import ChainBuilder
+from hw.rtlgen.design import Stream
+
+
+def window_lanes(channels: int, simd: int) -> int:
+    """Elements a beat of a window generator before a layer of that SIMD.
+
+    A beat holds elements of one pixel, so it is SIMD where that divides the channels, and a whole pixel where
+    SIMD is a multiple of them; a width converter makes the rest of the way.
+    """
+    return math.gcd(channels, simd)
+
+
+def add_padding(chain: ChainBuilder, node: FmPadding, shape: tuple[int, ...]) -> None:
+    """Add a border, at the lanes of the stream that comes in.
+
+    Args:
+        chain: Grows by the instance, and a width converter where a beat would cross a pixel's end.
+        node: The node.
+        shape: ``(height, width, channels)`` of its input.
+    """
+    lanes = _pixel_lanes(chain, node, shape[2])
+    rows, columns, channels = node.out_shape(shape)
+    beats = rows * columns * channels // lanes
+    top, left, bottom, right = node.pads
+    out_type = node.out_type
+    chain.append(
+        "bnn_fmpadding",
+        "",
+        node,
+        Stream(name=node.name, dtype=out_type, lanes=lanes, beats=beats, node=node.name),
+        ELEMENT_W=node.in_type.width_bits,
+        TERNARY=int(out_type != node.in_type),
+        CHANNELS=channels,
+        LANES=lanes,
+        HEIGHT=shape[0],
+        WIDTH=shape[1],
+        TOP=top,
+        LEFT=left,
+        BOTTOM=bottom,
+        RIGHT=right,
+        VALUE=int(node.value > 0) if out_type == BIPOLAR else node.value,
+    )
+
+
+def add_windows(chain: ChainBuilder, node: Swg, shape: tuple[int, ...], simd: int) -> None:
+    """Add a window generator for a layer of that SIMD.
+
+    Args:
+        chain: Grows by the instance, and a width converter where the lanes differ.
+        node: The node.
+        shape: ``(height, width, channels)`` of its input.
+        simd: Inputs that the layer after it takes at once.
+    """
+    chain.convert(node, window_lanes(shape[2], simd))
+    _append_generator(chain, node, "", shape, node.name)
+
+
+def add_pool(chain: ChainBuilder, node: Pool, shape: tuple[int, ...]) -> None:
+    """Add a window generator and the unit that reduces its windows, at the lanes that come in.
+
+    Args:
+        chain: Grows by the instances.
+        node: The node.
+        shape: ``(height, width, channels)`` of its input.
+    """
+    lanes = _pixel_lanes(chain, node, shape[2])
+    _append_generator(chain, node, "__swg", shape, None)
+    rows, columns, channels = node.out_shape(shape)
+    beats = rows * columns * channels // lanes
+    chain.append(
+        "bnn_pool",
+        "",
+        node,
+        Stream(name=node.name, dtype=node.out_type, lanes=lanes, beats=beats, node=node.name),
+        ELEMENT_W=node.in_type.width_bits,
+        SIGNED=int(node.in_type.is_signed and node.in_type != BIPOLAR),
+        CHANNELS=channels,
+        LANES=lanes,
+        PIXELS=math.prod(node.kernel),
+    )
+
+
+def _pixel_lanes(chain: ChainBuilder, node: FmPadding | Pool, channels: int) -> int:
+    """Make sure that a beat holds elements of one pixel; returns its elements."""
+    chain.convert(node, math.gcd(channels, chain.head.lanes))
+    return chain.head.lanes
+
+
+def _append_generator(
+    chain: ChainBuilder, node: Swg | Pool, role: str, shape: tuple[int, ...], stream: str | None
+) -> None:
+    source = chain.head
+    height, width, channels = shape
+    rows, columns, _ = node.out_shape(shape)
+    beats = rows * columns * math.prod(node.kernel) * channels // source.lanes
+    chain.append(
+        "bnn_swg",
+        role,
+        node,
+        Stream(name=f"{node.name}{role}", dtype=source.dtype, lanes=source.lanes, beats=beats, node=stream),
+        ELEMENT_W=source.element_w,
+        CHANNELS=channels,
+        LANES=source.lanes,
+        HEIGHT=height,
+        WIDTH=width,
+        KERNEL_H=node.kernel[0],
+        KERNEL_W=node.kernel[1],
+        STRIDE_H=node.stride[0],
+        STRIDE_W=node.stride[1],
+        DEPTH=buffer_beats(node, shape, source.lanes),
+    )
+
+
+def buffer_beats(node: Swg | Pool, shape: tuple[int, ...], lanes: int) -> int:
+    """Beats in a window generator's buffer: enough to take the next row or frame while windows leave.
+
+    Args:
+        node: The node.
+        shape: ``(height, width, channels)`` of its input.
+        lanes: Elements of a beat.
+    """
+    (kernel_h, kernel_w), beats = node.kernel, shape[2] // lanes
+    extent = (kernel_h - 1) * shape[1] + kernel_w
+    return (extent + max(extent, node.stride[0] * shape[1]) + kernel_h * kernel_w) * beats
