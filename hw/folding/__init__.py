@@ -1,7 +1,7 @@
 """Folding: PE and SIMD of every layer, the solver that chooses them, and FINN's JSON form of them."""
 
 from hw.folding.finn import finn_entries, read_finn_folding, write_finn_folding
-from hw.folding.model import Folding, LayerFolding, divisors, vectors_per_frame
+from hw.folding.model import Folding, LayerFolding, divisors, simd_values, vectors_per_frame, window_lanes
 from hw.folding.solver import solve_folding
 
 __all__ = [
@@ -10,7 +10,9 @@ __all__ = [
     "divisors",
     "finn_entries",
     "read_finn_folding",
+    "simd_values",
     "solve_folding",
     "vectors_per_frame",
+    "window_lanes",
     "write_finn_folding",
 ]

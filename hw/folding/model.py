@@ -2,7 +2,8 @@
 
 A matrix-vector-activation unit with PE processing elements of SIMD lanes needs SF = MW / SIMD cycles for one
 group of PE neurons, and NF = MH / PE groups: SF * NF cycles for each vector. The slowest layer sets the rate
-of the whole pipeline.
+of the whole pipeline. A window generator before it moves one beat of a pixel a cycle, so a convolution also
+needs as many cycles as its windows and its feature map have beats.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from export.errors import InputError
-from export.graph import DataflowGraph, Mvau
+from export.graph import DataflowGraph, FmPadding, Mvau, Pool, Swg
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,27 @@ class Folding:
         return {node.name: self.cycles(node, vectors_per_frame(graph, node)) for node in graph.mvaus}
 
     def ii_cycles(self, graph: DataflowGraph) -> int:
-        """Cycles from one frame to the next in steady state: the slowest layer's."""
-        return max(self.layer_cycles(graph).values())
+        """Cycles from one frame to the next in steady state: the slowest layer's or window generator's."""
+        return max(*self.layer_cycles(graph).values(), self._window_cycles(graph))
+
+    def _window_cycles(self, graph: DataflowGraph) -> int:
+        """Beats a frame of the widest traffic into or out of a node that looks at neighbourhoods."""
+        first = next(graph.mvaus)
+        lanes, most = self.layers[first.name].simd, 0
+        for index, node in enumerate(graph.nodes):
+            if isinstance(node, Mvau):
+                lanes = self.layers[node.name].pe
+            elif isinstance(node, FmPadding | Swg | Pool):
+                shape = graph.shapes[node.input]
+                if isinstance(node, Swg):
+                    after = next(n for n in graph.nodes[index:] if isinstance(n, Mvau))
+                    lanes = self.layers[after.name].simd
+                lanes = window_lanes(shape[2], lanes)
+                out = math.prod(node.out_shape(shape)) * (
+                    math.prod(node.kernel) if isinstance(node, Pool) else 1
+                )
+                most = max(most, math.prod(shape) // lanes, out // lanes)
+        return most
 
     @property
     def lanes(self) -> int:
@@ -74,7 +94,9 @@ class Folding:
         return sum(layer.pe * layer.simd for layer in self.layers.values())
 
     def validate(self, graph: DataflowGraph) -> None:
-        """Check that every Mvau has an entry, and that PE divides MH and SIMD divides MW.
+        """Check that every Mvau has an entry, and that PE divides MH and SIMD is legal.
+
+        SIMD divides MW; behind a window generator it also divides the channels, or is a multiple of them.
 
         Raises:
             InputError: Naming the layer, and the values that it could have.
@@ -92,11 +114,43 @@ class Folding:
             layer = self.layers[node.name]
             _check_divides(node.name, "PE", layer.pe, "MH", node.mh)
             _check_divides(node.name, "SIMD", layer.simd, "MW", node.mw)
+            legal = simd_values(graph, node)
+            if layer.simd not in legal:
+                raise InputError(
+                    f"{node.name}: SIMD {layer.simd} neither divides the channels of a pixel nor is a "
+                    "multiple of them",
+                    hint=f"legal: {', '.join(map(str, legal))}",
+                    node=node.name,
+                )
 
 
 def vectors_per_frame(graph: DataflowGraph, node: Mvau) -> int:
     """Vectors that a layer takes for one frame: 1 in a dense layer, output positions in a convolution."""
     return int(np.prod(graph.shapes[node.input][:-1], dtype=np.int64))
+
+
+def window_lanes(channels: int, simd: int) -> int:
+    """Elements a beat of a window generator before a layer of that SIMD.
+
+    A beat holds elements of one pixel, so it is SIMD where that divides the channels, and a whole pixel where
+    SIMD is a multiple of them; a width converter makes the rest of the way.
+    """
+    return math.gcd(channels, simd)
+
+
+def window_generator(graph: DataflowGraph, node: Mvau) -> Swg | None:
+    """The window generator that a layer reads, if it is a convolution."""
+    before = next((n for n in graph.nodes if n.name == node.input), None)
+    return before if isinstance(before, Swg) else None
+
+
+def simd_values(graph: DataflowGraph, node: Mvau) -> list[int]:
+    """The legal values of a layer's SIMD, ascending."""
+    generator = window_generator(graph, node)
+    if generator is None:
+        return divisors(node.mw)
+    channels = graph.shapes[generator.input][2]
+    return [simd for simd in divisors(node.mw) if channels % simd == 0 or simd % channels == 0]
 
 
 def divisors(number: int) -> list[int]:

@@ -20,7 +20,7 @@ from export.graph import (
     Swg,
     Thresholding,
 )
-from hw.folding import Folding
+from hw.folding import Folding, window_lanes
 from hw.rtlgen.chain import ChainBuilder
 from hw.rtlgen.design import LABEL_W, Stream
 from hw.rtlgen.memory import (
@@ -31,7 +31,7 @@ from hw.rtlgen.memory import (
     weight_width,
     weight_words,
 )
-from hw.rtlgen.windows import add_padding, add_pool, add_windows, window_lanes
+from hw.rtlgen.windows import add_padding, add_pool, add_windows
 
 _BYTE = 8
 _MAX_IN_W = 32

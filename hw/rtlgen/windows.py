@@ -6,17 +6,9 @@ import math
 
 from export.datatypes import BIPOLAR
 from export.graph import FmPadding, Pool, Swg
+from hw.folding import window_lanes
 from hw.rtlgen.chain import ChainBuilder
 from hw.rtlgen.design import Stream
-
-
-def window_lanes(channels: int, simd: int) -> int:
-    """Elements a beat of a window generator before a layer of that SIMD.
-
-    A beat holds elements of one pixel, so it is SIMD where that divides the channels, and a whole pixel where
-    SIMD is a multiple of them; a width converter makes the rest of the way.
-    """
-    return math.gcd(channels, simd)
 
 
 def add_padding(chain: ChainBuilder, node: FmPadding, shape: tuple[int, ...]) -> None:

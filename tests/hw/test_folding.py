@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from export.datatypes import BIPOLAR, UINT8
 from export.errors import InputError
-from export.graph import DataflowGraph, Flatten, Mvau, Thresholding, Thresholds
+from export.graph import DataflowGraph, Flatten, FmPadding, Mvau, Pool, Swg, Thresholding, Thresholds
 from hw.folding import (
     Folding,
     LayerFolding,
@@ -169,3 +169,63 @@ def test_finn_refusals(tmp_path, text, message):
         read_finn_folding(path, dense(6, 4))
     with pytest.raises(InputError, match="can't read"):
         read_finn_folding(tmp_path / "none.json", dense(6, 4))
+
+
+def convolution(height: int, width: int, channels: int, rows: int, stride: int = 1) -> DataflowGraph:
+    """A padded 3x3 convolution of a byte image, a 2x2 pool and a dense layer."""
+    shape = (height, width, channels)
+    nodes = [
+        FmPadding(name="pad", input="images", in_type=UINT8, pads=(1, 1, 1, 1)),
+        Swg(name="windows", input="pad", in_type=UINT8, kernel=(3, 3), stride=(stride, stride)),
+        Mvau(
+            name="conv",
+            input="windows",
+            in_type=UINT8,
+            weights=np.ones((rows, 9 * channels), np.int8),
+            thresholds=Thresholds(steps=np.zeros((rows, 1), np.int64)),
+        ),
+        Pool(name="pool", input="conv", in_type=BIPOLAR, kernel=(2, 2), stride=(2, 2)),
+        Flatten(name="flat", input="pool", in_type=BIPOLAR),
+    ]
+    pooled = shape
+    for node in nodes:
+        pooled = node.out_shape(pooled)
+    nodes.append(Mvau(name="dense", input="flat", in_type=BIPOLAR, weights=np.ones((3, *pooled), np.int8)))
+    return DataflowGraph(input_shape=shape, nodes=tuple(nodes))
+
+
+CONV = convolution(6, 8, 4, 6)
+
+
+def test_a_convolution_counts_its_vectors_and_its_window_beats():
+    assert Folding({"conv": LayerFolding(2, 2), "dense": LayerFolding(1, 1)}).layer_cycles(CONV) == {
+        "conv": 48 * 18 * 3,
+        "dense": 72 * 3,
+    }
+    # Fully unrolled neurons: the generator moves 9 pixels a window, whatever SIMD is beyond a pixel.
+    for simd, ii in ((2, 48 * 18), (4, 48 * 9), (36, 48 * 9)):
+        folding = Folding({"conv": LayerFolding(6, simd), "dense": LayerFolding(1, 1)})
+        assert folding.ii_cycles(CONV) == ii
+    # Windows that lie far apart: the padded map has more beats than they.
+    graph = convolution(16, 16, 4, 2, stride=4)
+    assert Folding({"conv": LayerFolding(2, 4), "dense": LayerFolding(3, 8)}).ii_cycles(graph) == 18 * 18
+
+
+def test_simd_of_a_convolution_fits_whole_pixels():
+    Folding({"conv": LayerFolding(1, 12), "dense": LayerFolding(1, 1)}).validate(CONV)
+    with pytest.raises(InputError, match="SIMD 3 neither divides the channels") as caught:
+        Folding({"conv": LayerFolding(1, 3), "dense": LayerFolding(1, 1)}).validate(CONV)
+    assert caught.value.hint == "legal: 1, 2, 4, 12, 36"
+
+
+@settings(max_examples=20, deadline=None)
+@given(channels=st.integers(1, 6), rows=st.integers(1, 6), budget=st.integers(100, 5000))
+def test_solver_folds_convolutions_within_the_budget(channels, rows, budget):
+    graph = convolution(4, 5, channels, rows)
+    if budget < 9 * 20:
+        with pytest.raises(InputError, match="out of reach"):
+            solve_folding(graph, fps=1e6, clock_mhz=budget)
+        return
+    folding = solve_folding(graph, fps=1e6, clock_mhz=budget)
+    folding.validate(graph)
+    assert folding.ii_cycles(graph) <= budget
