@@ -41,7 +41,7 @@ OPERATORS = [
         "Cast",
         "Slice",
     ),
-    *("MaxPool", "Sqrt", "Abs", "Floor", "Ceil", "If", "Loop", ""),
+    *("MaxPool", "Pad", "Sqrt", "Abs", "Floor", "Ceil", "If", "Loop", ""),
 ]
 DOMAINS = ["", "onnx.brevitas", "qonnx.custom_op.general", "ai.onnx", "evil"]
 SIZES = [-(2**62), -(2**31), -1, 0, 1, 2, 3, 7, 8, 10**9, 2**31, 2**62]
@@ -160,6 +160,13 @@ def change_attribute(model: Any, rng: random.Random) -> None:
         "epsilon",
         "to",
         "value",
+        "group",
+        "pads",
+        "strides",
+        "dilations",
+        "kernel_shape",
+        "auto_pad",
+        "ceil_mode",
         "signed",
         "min",
     ]
@@ -255,11 +262,24 @@ def eight_bit(b: Any) -> str:
     return b.node("TopK", x, b.const([1], np.int64), outputs=2)
 
 
+def convolutional(b: Any) -> str:
+    rng = np.random.default_rng(5)
+    x = b.node("Pad", b.bipolar(b.node("Sub", "x", b.const(0.5))), pads=[0, 0, 1, 0, 0, 0, 0, 0], value=-1.0)
+    x = b.node(
+        "Conv", x, b.bipolar(b.const(rng.normal(size=(4, 1, 2, 2)))), pads=[0, 1, 0, 0], strides=[1, 1]
+    )
+    x = b.node("MaxPool", b.node("Relu", x), kernel_shape=[2, 2], strides=[1, 2], pads=[1, 0, 0, 0])
+    parameters = [b.const(value) for value in (0.5, 0.0, 2.0)]
+    x = b.node("Quant", b.node("Mul", x, b.const(0.25)), *parameters, domain=b.quant_domain, signed=0)
+    return b.node("Conv", x, b.bipolar(b.const(rng.normal(size=(3, 4, 2, 2)))), b.const([0.5, 0.0, -1.0]))
+
+
 @pytest.fixture(scope="module")
 def seeds(builder: Any) -> list[bytes]:
     old = builder(opset=9, quant_domain="onnx.brevitas")
-    new = builder()
-    return [b.model(write(b)).SerializeToString() for b, write in ((old, zoo_like), (new, eight_bit))]
+    new, windows = builder(), builder(opset=10)
+    written = ((old, zoo_like), (new, eight_bit), (windows, convolutional))
+    return [b.model(write(b)).SerializeToString() for b, write in written]
 
 
 @pytest.mark.parametrize(("mutate", "count"), [(mutate_bytes, 1200), (mutate_model, 2000)])
