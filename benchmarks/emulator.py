@@ -1,6 +1,6 @@
 """The emulator against this machine's popcount limit, and against what else computes the same network.
 
-    python -m benchmarks.emulator [--json] [--networks tfc sfc lfc] [--repeats N]
+    python -m benchmarks.emulator [--json] [--networks tfc sfc lfc cnv mnist-cnn] [--repeats N]
 
 All of it runs in one process on the same random ±1 networks (speed doesn't depend on the values) and the
 same random images; every repeat measures everything once, so that a change of clock or load meets all alike.
@@ -10,6 +10,11 @@ Peers run on one thread at the batch size that suits them best, and get their fl
 - brevitas: the model as trained, in eval mode;
 - qonnx: the qonnx package on the exported file, image by image as it was exported;
 - qonnx-batched: our `qonnx` target, which takes the constants out and runs batches.
+
+Convolutional networks (`benchmarks.emulator_conv`) have onnxruntime alone beside them, on a float network
+that is as cheap (see `benchmarks.conv_twin`). Their share of the limit counts ±1 layers only, a layer of
+8-bit inputs as eight planes; the emulator itself may do such a layer otherwise. Each repeat of theirs counts
+the fastest of a few short runs, the emulator's and the peer's alike.
 
 The logits of all must be equal, or the benchmark fails.
 """
@@ -34,7 +39,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.emulator_peers import Peer, make_peers
+from benchmarks.emulator_conv import NETWORKS, binary_macs
+from benchmarks.emulator_peers import Peer, make_conv_peers, make_peers
 from export.errors import BitsiegeError, DivergenceError
 from export.graph import DataflowGraph
 from export.lowering import lower_model
@@ -46,7 +52,10 @@ from hw.target import ImageArray
 from quant_models.mlp import BinaryMlp, build_model
 from quant_models.spec import PRESETS
 
+_NETWORKS = ["tfc", "sfc", "lfc", *NETWORKS]
 _CHECKED_IMAGES = 1000
+_CONV_IMAGES = 64
+_CONV_BURSTS = 5
 _MACS_PER_RUN = 2e10
 _MAX_IMAGES = 40_000
 _BURST_S = 0.001
@@ -124,29 +133,59 @@ def _compare(name: str, logits: np.ndarray, golden: np.ndarray, compared: dict[s
 
 def measure_network(name: str, isas: list[str], library: NativeLibrary, repeats: int) -> dict[str, Any]:
     """Measure one network on all instruction sets and all peers."""
+    if name in NETWORKS:
+        graph = NETWORKS[name]()
+        return measure_graph(
+            name,
+            graph,
+            make_conv_peers(graph),
+            isas,
+            library,
+            repeats,
+            count=_CONV_IMAGES,
+            bursts=_CONV_BURSTS,
+        )
     with tempfile.TemporaryDirectory() as folder:
         model, path, graph = make_network(name, Path(folder))
-        count = min(_MAX_IMAGES, max(_CHECKED_IMAGES, int(_MACS_PER_RUN / graph.macs)))
-        rng = np.random.default_rng(0)
-        images = rng.integers(0, 256, (count, *graph.input_shape)).astype(np.uint8)
         peers = make_peers(model, path, graph)
-        compared = check_equal(graph, images, peers, isas)
-        tasks: dict[str, Task] = {"clock": _native_task(library.dependent_adds, bursts=5)}
-        for isa in isas:
-            tasks[f"limit {isa}"] = _limit_task(library, isa)
-            for threads in (1, 2):
-                target = EmulatorTarget(graph, isa=isa, threads=threads)
-                tasks[f"emulator {isa} {threads}"] = Task(units=count, run=_inference(target, images))
-        batches: dict[str, int] = {}
-        for peer in peers:
-            batches[peer.name], tasks[peer.name] = _best_batch(peer, images)
-        rates = measure_interleaved(tasks, repeats)
+        count = min(_MAX_IMAGES, max(_CHECKED_IMAGES, int(_MACS_PER_RUN / graph.macs)))
+        return measure_graph(name, graph, peers, isas, library, repeats, count=count)
+
+
+def measure_graph(
+    name: str,
+    graph: DataflowGraph,
+    peers: list[Peer],
+    isas: list[str],
+    library: NativeLibrary,
+    repeats: int,
+    *,
+    count: int,
+    bursts: int = 1,
+) -> dict[str, Any]:
+    """Measure one graph on ``count`` images a run; of ``bursts`` runs a repeat, the fastest counts."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (count, *graph.input_shape)).astype(np.uint8)
+    compared = check_equal(graph, images, peers, isas)
+    tasks: dict[str, Task] = {"clock": _native_task(library.dependent_adds, bursts=5)}
+    for isa in isas:
+        tasks[f"limit {isa}"] = _limit_task(library, isa)
+        for threads in (1, 2):
+            target = EmulatorTarget(graph, isa=isa, threads=threads)
+            name_of_task = f"emulator {isa} {threads}"
+            tasks[name_of_task] = Task(units=count, run=_inference(target, images), bursts=bursts)
+    batches: dict[str, int] = {}
+    for peer in peers:
+        batches[peer.name], tasks[peer.name] = _best_batch(peer, images, bursts)
+    rates = measure_interleaved(tasks, repeats)
+    counted = binary_macs(graph)
     return {
         "network": name,
         "macs": graph.macs,
+        "binary_macs": counted,
         "images": count,
         "equal_logits_on_images": compared,
-        "emulator": {isa: _emulator_result(isa, rates, graph.macs) for isa in isas},
+        "emulator": {isa: _emulator_result(isa, rates, counted) for isa in isas},
         "peers": {
             peer.name: _peer_result(rates[peer.name], batches[peer.name], rates[f"emulator {isas[0]} 1"])
             for peer in peers
@@ -174,7 +213,7 @@ def _native_task(work: Callable[[int], int], *, bursts: int) -> Task:
     return Task(units=work(iterations), run=lambda: work(iterations), bursts=bursts)
 
 
-def _best_batch(peer: Peer, images: ImageArray) -> tuple[int, Task]:
+def _best_batch(peer: Peer, images: ImageArray, bursts: int) -> tuple[int, Task]:
     """Try the peer's batch sizes; returns the best one, and a task of about `_PEER_RUN_S`."""
     best: tuple[float, int, Callable[[], object]] | None = None
     for batch in peer.batches:
@@ -192,7 +231,7 @@ def _best_batch(peer: Peer, images: ImageArray) -> tuple[int, Task]:
         for _ in range(calls):
             run()
 
-    return batch, Task(units=calls * batch, run=repeat)
+    return batch, Task(units=calls * batch, run=repeat, bursts=bursts)
 
 
 def _emulator_result(isa: str, rates: dict[str, list[float]], macs: int) -> dict[str, float]:
@@ -248,21 +287,21 @@ def describe_machine() -> dict[str, Any]:
 def table(results: list[dict[str, Any]]) -> str:
     """Return the results as text."""
     lines = [
-        f"{'network':<8}{'isa':<10}{'1 thread/s':>12}{'2 threads/s':>12}{'gain':>6}"
+        f"{'network':<10}{'isa':<10}{'1 thread/s':>12}{'2 threads/s':>12}{'gain':>6}"
         f"{'GMAC/s':>8}{'limit':>7}{'share':>7}{'MAC/cycle':>11}"
     ]
     for result in results:
         for isa, row in result["emulator"].items():
             lines.append(
-                f"{result['network']:<8}{isa:<10}{row['images_per_s_1_thread']:>12,.0f}"
+                f"{result['network']:<10}{isa:<10}{row['images_per_s_1_thread']:>12,.0f}"
                 f"{row['images_per_s_2_threads']:>12,.0f}{row['two_thread_speedup']:>6.2f}"
                 f"{row['macs_per_s_1_thread'] / 1e9:>8.0f}{row['limit_macs_per_s'] / 1e9:>7.0f}"
                 f"{row['share_of_limit']:>7.0%}{row['macs_per_cycle_1_thread']:>11.0f}"
             )
-    lines += ["", f"{'network':<8}{'peer':<16}{'batch':>6}{'images/s':>12}{'emulator is':>13}"]
+    lines += ["", f"{'network':<10}{'peer':<16}{'batch':>6}{'images/s':>12}{'emulator is':>13}"]
     for result in results:
         lines += [
-            f"{result['network']:<8}{name:<16}{row['batch']:>6}{row['images_per_s']:>12,.0f}"
+            f"{result['network']:<10}{name:<16}{row['batch']:>6}{row['images_per_s']:>12,.0f}"
             f"{row['emulator_ratio']:>12,.0f}x"
             for name, row in result["peers"].items()
         ]
@@ -276,7 +315,7 @@ def parse_arguments() -> argparse.Namespace:
         description="The emulator against the machine's popcount limit, onnxruntime, PyTorch and qonnx.",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    parser.add_argument("--networks", nargs="+", choices=sorted(PRESETS), default=["tfc", "sfc", "lfc"])
+    parser.add_argument("--networks", nargs="+", choices=sorted([*PRESETS, *NETWORKS]), default=_NETWORKS)
     parser.add_argument("--repeats", type=int, default=15, help="repeats; medians are reported")
     return parser.parse_args()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from export.datatypes import BIPOLAR, UINT8, DataType
@@ -122,9 +124,12 @@ NETWORKS = {"cnv": cnv, "mnist-cnn": mnist_cnn}
 
 
 def binary_macs(graph: DataflowGraph) -> int:
-    """Multiply-accumulates of one image in ±1 by ±1: each bit of an input or a weight counts on its own."""
+    """Return the multiply-accumulates of one image that popcounts could do: one a bit of a ±1 layer's input.
+
+    Layers with int8 weights don't count.
+    """
     total = 0
     for node in graph.mvaus:
-        windows = int(np.prod(graph.shapes[node.name][:-1]))
-        total += node.mw * node.mh * windows * node.in_type.width_bits * node.weight_type.width_bits
+        if node.weight_type.is_bipolar:
+            total += node.mw * node.mh * prod(graph.shapes[node.name][:-1]) * node.in_type.width_bits
     return total

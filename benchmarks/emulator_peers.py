@@ -1,4 +1,4 @@
-"""What else computes a dense ±1 network: the emulator's peers, on one thread each."""
+"""What else computes a ±1 network: the emulator's peers, on one thread each."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 from qonnx.core.modelwrapper import ModelWrapper
@@ -15,6 +16,7 @@ from qonnx.core.onnx_exec import execute_onnx
 from qonnx.transformation.infer_shapes import InferShapes
 from torch import Tensor
 
+from benchmarks.conv_twin import conv_onnx_twin
 from benchmarks.float_twin import TorchTwin, onnx_twin
 from export.graph import DataflowGraph, IntArray
 from hw.qonnx_target import QonnxTarget
@@ -22,6 +24,7 @@ from hw.target import ImageArray
 from quant_models.mlp import BinaryMlp
 
 _FLOAT_BATCHES = (1, 16, 64, 256, 1024)
+_CONV_BATCHES = (1, 4, 16, 64)
 _QONNX_BATCH = 128
 
 
@@ -56,6 +59,26 @@ def make_peers(model: BinaryMlp, path: Path, graph: DataflowGraph) -> list[Peer]
     ]
 
 
+def make_conv_peers(graph: DataflowGraph) -> list[Peer]:
+    """Return onnxruntime on the float twin of a convolutional graph."""
+    session = _session(conv_onnx_twin(graph))
+
+    def prepare(images: ImageArray) -> Callable[[], Any]:
+        pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2).astype(np.float32))
+        feed = {session.get_inputs()[0].name: pixels}
+        return lambda: session.run(None, feed)
+
+    return [
+        Peer(
+            name="onnxruntime",
+            batches=_CONV_BATCHES,
+            checked_images=64,
+            prepare=prepare,
+            logits=lambda images: _integers(prepare(images)()[0]),
+        )
+    ]
+
+
 def _integers(values: Any, exponent: int = 0) -> IntArray:
     scaled = np.ldexp(np.asarray(values, np.float64), exponent)
     integers = np.rint(scaled).astype(np.int64)
@@ -72,13 +95,17 @@ def _unit_nchw(images: ImageArray) -> np.ndarray:
     return np.ascontiguousarray((images.astype(np.float32) / np.float32(255)).transpose(0, 3, 1, 2))
 
 
-def _onnxruntime(graph: DataflowGraph) -> Peer:
+def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    session = onnxruntime.InferenceSession(
-        onnx_twin(graph).SerializeToString(), options, providers=["CPUExecutionProvider"]
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
+
+
+def _onnxruntime(graph: DataflowGraph) -> Peer:
+    session = _session(onnx_twin(graph))
 
     def prepare(images: ImageArray) -> Callable[[], Any]:
         feed = {session.get_inputs()[0].name: _flat(images)}
