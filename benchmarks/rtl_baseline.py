@@ -149,7 +149,7 @@ def _layer_instance(
         params = hex_words(offset_words(node, layer.pe, with_bias=False), out_w)
     else:
         params = hex_words(threshold_words(node, node.thresholds, layer.pe), acc_w)
-    weights = hex_words(weight_words(node.weights, layer.pe, layer.simd), 1)
+    weights = hex_words(weight_words(node, layer.pe, layer.simd), 1)
     (directory / f"weights_{index}.mem").write_text(weights, encoding="ascii")
     (directory / f"params_{index}.mem").write_text(params, encoding="ascii")
     start = -_STAGES * index % ii_cycles
