@@ -35,13 +35,29 @@ class ModelConfig(Section):
     """The network: a preset, or any dense network by its sizes.
 
     Attributes:
-        preset: Hidden sizes of ``tfc``, ``sfc`` or ``lfc``; the data set gives inputs and classes.
+        preset: Hidden sizes of ``tfc``, ``sfc`` or ``lfc``, or a convolutional network: ``cnv``, or
+            ``paper-cnn-F`` with F of 64, 128 or 256 and perhaps ``-scaled``. The data set gives inputs and
+            classes.
         hidden: Neurons of each hidden layer, instead of a preset; without either, three layers of 64.
         input_mode: ``binary``: a pixel becomes ±1; ``uint8``: the first layer sees 8 bits.
         output_affine: Whether logits have a learnt fixed-point scale and bias.
     """
 
-    preset: Literal["tfc", "sfc", "lfc"] | None = None
+    preset: (
+        Literal[
+            "tfc",
+            "sfc",
+            "lfc",
+            "cnv",
+            "paper-cnn-64",
+            "paper-cnn-64-scaled",
+            "paper-cnn-128",
+            "paper-cnn-128-scaled",
+            "paper-cnn-256",
+            "paper-cnn-256-scaled",
+        ]
+        | None
+    ) = None
     hidden: Annotated[tuple[Width, ...], Field(max_length=64)] | None = None
     input_mode: Literal["binary", "uint8"] = "uint8"
     output_affine: bool = False
@@ -50,6 +66,9 @@ class ModelConfig(Section):
     def _one_of_both(self) -> ModelConfig:
         if self.preset is not None and self.hidden is not None:
             raise ValueError("give either preset or hidden")
+        is_dense = self.preset in (None, "tfc", "sfc", "lfc")
+        if not is_dense and (self.input_mode, self.output_affine) != ("uint8", False):
+            raise ValueError("a convolutional preset has neither input_mode nor output_affine")
         return self
 
 
@@ -76,6 +95,7 @@ class TrainSection(Section):
         shift_pixels: Largest random shift of a training image [pixels].
         rotate_degrees: Largest random rotation [degrees].
         zoom: Largest random change of size, relative.
+        flip: Mirror half of the training images, left to right.
         adversarial_epsilon: Train on adversarial images of this epsilon; 0 does not.
         seed: Of weights, hold-out, order and distortions.
         threads: Threads of PyTorch; another number gives other roundings, so other weights.
@@ -90,6 +110,7 @@ class TrainSection(Section):
     shift_pixels: Annotated[float, Field(ge=0, le=1000)] = 0.0
     rotate_degrees: Annotated[float, Field(ge=0, le=180)] = 0.0
     zoom: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    flip: bool = False
     adversarial_epsilon: Annotated[float, Field(ge=0, le=1)] = 0.0
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
     threads: Annotated[int, Field(ge=1, le=1024)] = 1

@@ -36,3 +36,13 @@ def random_affine(images: Tensor, *, shift_pixels: float, rotate_degrees: float,
     )
     grid = functional.affine_grid(torch.stack(rows, dim=1), list(images.shape), align_corners=False)
     return functional.grid_sample(images, grid, align_corners=False)
+
+
+def mirror_half(images: Tensor) -> Tensor:
+    """Mirror each image left to right with probability 1/2, drawn from torch's global random generator.
+
+    Args:
+        images: float ``(N, C, H, W)``.
+    """
+    chosen = torch.rand(len(images)) < 0.5
+    return torch.where(chosen[:, None, None, None], images.flip(3), images)

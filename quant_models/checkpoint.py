@@ -2,10 +2,14 @@
 
 The file's header has one entry, ``bitsiege``: JSON of `format`, `version`, `spec` and `metadata`. (Several
 entries would be written in random order, and the same network should give the same bytes.) The tensors, with
-i counting the dense layers from 0:
+i counting the layers of that kind from 0:
 
-- ``linear.<i>.bits``: uint8 ``(outputs, ceil(inputs / 8))``; bit 1 is +1, the first input is the lowest bit.
-- ``norm.<i>.gamma``, ``.beta``, ``.mean``, ``.var``: float32 ``(outputs,)`` of each hidden layer.
+- ``conv.<i>.bits``, ``linear.<i>.bits``: uint8 ``(outputs, ceil(inputs / 8))``; bit 1 is +1, the first input
+  is the lowest bit. The inputs of a convolution are in the order channel, row, column.
+- ``conv.<i>.values``, ``linear.<i>.values``: instead of the bits, int8 weights from -127 to 127 in torch's
+  shape, and ``.exponent``, int32 ``(1,)``: each stands for itself times ``2**-exponent``.
+- ``norm.<i>.gamma``, ``.beta``, ``.mean``, ``.var``: float32 ``(channels,)``, in the order of the network.
+- ``scale.<i>``: float32 ``()``, the scalar after a convolution with `ConvStage.scaled`.
 - ``affine.scale``, ``affine.offset``: float32 ``(classes,)``, only with `MlpSpec.output_affine`.
 
 The latent magnitudes that training keeps behind each ±1 weight are dropped: a restored network computes
@@ -21,23 +25,21 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from export.errors import InputError
 from export.files import atomic_file
-from quant_models.layers import BatchNorm, BinaryLinear
-from quant_models.mlp import BinaryMlp, build_model
-from quant_models.spec import MlpSpec, spec_from_dict
+from quant_models.convspec import NetworkSpec, network_from_dict
+from quant_models.layers import WEIGHT_EXPONENT
+from quant_models.layerstate import Arrays, expected_layout, network_arrays, restore_network
+from quant_models.mlp import Network, build_model
 
 HEADER = "bitsiege"
 FORMAT = "checkpoint"
 VERSION = 1
 _WAY_OUT = "train it again with `bitsiege train`, or restore the file"
-
-Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,19 +79,19 @@ class Checkpoint:
         arrays: The file's tensors, checked against `spec`.
     """
 
-    spec: MlpSpec
+    spec: NetworkSpec
     metadata: CheckpointMetadata
     arrays: Arrays
 
-    def build(self) -> BinaryMlp:
+    def build(self) -> Network:
         """Return the network in eval mode; its latent weights are ±1."""
         with torch.random.fork_rng(devices=[]):
             model = build_model(self.spec)
-        _restore(model, self.arrays)
+        restore_network(model, self.arrays)
         return model.eval()
 
 
-def save_checkpoint(path: Path, model: BinaryMlp, metadata: CheckpointMetadata) -> None:
+def save_checkpoint(path: Path, model: Network, metadata: CheckpointMetadata) -> None:
     """Write a network, atomically.
 
     Args:
@@ -110,7 +112,9 @@ def save_checkpoint(path: Path, model: BinaryMlp, metadata: CheckpointMetadata) 
         "metadata": asdict(metadata),
     }
     with atomic_file(path) as temporary:
-        save_file(dict(_arrays(model)), temporary, metadata={HEADER: json.dumps(header, sort_keys=True)})
+        save_file(
+            dict(network_arrays(model)), temporary, metadata={HEADER: json.dumps(header, sort_keys=True)}
+        )
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -132,75 +136,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if header.get("version") != VERSION:
         found = header.get("version")
         raise InputError(f"{path}: checkpoint version {found!r}, known is {VERSION!r}", hint=_WAY_OUT)
-    spec = spec_from_dict(header.get("spec"), where=f"{path}: spec")
+    spec = network_from_dict(header.get("spec"), where=f"{path}: spec")
     _check_arrays(arrays, spec, path)
     return Checkpoint(spec=spec, metadata=_metadata(header.get("metadata"), path), arrays=arrays)
 
 
-def pack_signs(weights: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint8]:
-    """Pack the signs of ``(outputs, inputs)`` to bits along the inputs, +1 (and 0) as 1."""
-    return np.packbits(weights >= 0, axis=1, bitorder="little")
-
-
-def unpack_signs(bits: npt.NDArray[np.uint8], inputs: int) -> npt.NDArray[np.float32]:
-    """Return float32 ±1 ``(outputs, inputs)``; the inverse of `pack_signs`."""
-    ones = np.unpackbits(bits, axis=1, count=inputs, bitorder="little")
-    return ones.astype(np.float32) * np.float32(2) - np.float32(1)
-
-
-def _linears(model: BinaryMlp) -> list[BinaryLinear]:
-    return [layer for layer in model.modules() if isinstance(layer, BinaryLinear)]
-
-
-def _norms(model: BinaryMlp) -> list[BatchNorm]:
-    return [layer for layer in model.modules() if isinstance(layer, BatchNorm)]
-
-
-def _norm_tensors(norm: BatchNorm) -> dict[str, torch.Tensor]:
-    return {"gamma": norm.weight, "beta": norm.bias, "mean": norm.running_mean, "var": norm.running_var}
-
-
-def _arrays(model: BinaryMlp) -> Arrays:
-    arrays: dict[str, npt.NDArray[Any]] = {}
-    for index, linear in enumerate(_linears(model)):
-        arrays[f"linear.{index}.bits"] = pack_signs(linear.weight.detach().numpy())
-    for index, norm in enumerate(_norms(model)):
-        for name, tensor in _norm_tensors(norm).items():
-            arrays[f"norm.{index}.{name}"] = tensor.detach().numpy().copy()
-    if model.affine is not None:
-        arrays["affine.scale"] = model.affine.scale.numpy().copy()
-        arrays["affine.offset"] = model.affine.offset.numpy().copy()
-    return arrays
-
-
-@torch.no_grad()
-def _restore(model: BinaryMlp, arrays: Arrays) -> None:
-    for index, linear in enumerate(_linears(model)):
-        signs = unpack_signs(arrays[f"linear.{index}.bits"], linear.in_features)
-        linear.weight.copy_(torch.from_numpy(signs))
-    for index, norm in enumerate(_norms(model)):
-        for name, tensor in _norm_tensors(norm).items():
-            tensor.copy_(torch.from_numpy(arrays[f"norm.{index}.{name}"]))
-    if model.affine is not None:
-        model.affine.weight.copy_(torch.from_numpy(arrays["affine.scale"]))
-        model.affine.bias.copy_(torch.from_numpy(arrays["affine.offset"]))
-
-
-def _expected(spec: MlpSpec) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
-    expected: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {}
-    for index, (inputs, outputs) in enumerate(zip(spec.widths[:-1], spec.widths[1:], strict=True)):
-        expected[f"linear.{index}.bits"] = (outputs, -(-inputs // 8)), np.uint8
-    for index, width in enumerate(spec.hidden):
-        expected |= {
-            f"norm.{index}.{name}": ((width,), np.float32) for name in ("gamma", "beta", "mean", "var")
-        }
-    if spec.output_affine:
-        expected |= {f"affine.{name}": ((spec.classes,), np.float32) for name in ("scale", "offset")}
-    return expected
-
-
-def _check_arrays(arrays: Arrays, spec: MlpSpec, path: Path) -> None:
-    expected = _expected(spec)
+def _check_arrays(arrays: Arrays, spec: NetworkSpec, path: Path) -> None:
+    expected = expected_layout(spec)
     if odd := sorted(set(arrays) ^ set(expected)):
         state = "unexpected" if odd[0] in arrays else "missing"
         raise InputError(f"{path}: {odd[0]}: {state} tensor", hint=_WAY_OUT)
@@ -215,6 +157,12 @@ def _check_arrays(arrays: Arrays, spec: MlpSpec, path: Path) -> None:
             raise InputError(f"{path}: {name}: holds NaN or infinity", hint=_WAY_OUT)
         if name.endswith(".var") and np.any(array < 0):
             raise InputError(f"{path}: {name}: holds a negative variance", hint=_WAY_OUT)
+        if name.startswith("scale.") and array <= 0:
+            raise InputError(f"{path}: {name}: is not positive", hint=_WAY_OUT)
+        if name.endswith(".values") and np.any(array == -128):
+            raise InputError(f"{path}: {name}: holds -128, weights go from -127", hint=_WAY_OUT)
+        if name.endswith(".exponent") and array[0] != WEIGHT_EXPONENT:
+            raise InputError(f"{path}: {name}: is {array[0]}, known is {WEIGHT_EXPONENT}", hint=_WAY_OUT)
 
 
 def _read_header(entries: Mapping[str, str]) -> dict[str, Any]:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import torch
 from brevitas.core.function_wrapper import InplaceTensorClampSte, TensorClamp
 from brevitas.function.ops_ste import round_ste
-from brevitas.nn import QuantIdentity, QuantLinear
+from brevitas.inject.enum import RestrictValueType, ScalingImplType
+from brevitas.nn import QuantConv2d, QuantIdentity, QuantLinear
 from brevitas.quant.binary import SignedBinaryActPerTensorConst, SignedBinaryWeightPerTensorConst
+from brevitas.quant.fixed_point import Int8WeightPerTensorFixedPoint, Uint8ActPerTensorFixedPoint
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -31,18 +33,48 @@ class _UnitWeightQuant(SignedBinaryWeightPerTensorConst):
     scaling_const = 1.0
 
 
-class InputGrid(nn.Module):
-    """Snaps floats in [0, 1] to the 8-bit grid and centres them: ``(round(255 x) - 128) / 128``.
+WEIGHT_EXPONENT = 7
+"""The 8-bit weights are integers from -127 to 127 times ``2**-WEIGHT_EXPONENT``."""
 
-    The result is a multiple of 2**-7 in [-1, 127/128], so it is exact. The gradient is that of the line
-    without rounding, 255/128 everywhere: a perturbation smaller than one grey level still has a direction.
+# Latent 8-bit weights start this much larger than torch's own, to use more of their levels.
+_INT8_GAIN = 4.0
+
+
+class _Int8WeightQuant(Int8WeightPerTensorFixedPoint):
+    """-127 to 127 on a fixed power-of-two step, which does not depend on the largest weight."""
+
+    scaling_impl_type = ScalingImplType.CONST
+    restrict_scaling_type = RestrictValueType.FP
+    # Brevitas divides it by 127, which gives the step exactly.
+    scaling_const = 127 * 2.0**-WEIGHT_EXPONENT
+
+
+class _UnsignedActQuant(Uint8ActPerTensorFixedPoint):
+    """Unsigned integers on a fixed power-of-two step; `UnsignedActivation` sets bits and step."""
+
+    scaling_impl_type = ScalingImplType.CONST
+    restrict_scaling_type = RestrictValueType.FP
+
+
+class InputGrid(nn.Module):
+    """Snaps floats in [0, 1] to the 8-bit grid, centred (``(round(255 x) - 128) / 128``) or not (``/ 256``).
+
+    The result is a multiple of ``2**-exponent`` in [-1, 1), so it is exact. The gradient is that of the line
+    without rounding, the same everywhere: a perturbation smaller than one grey level still has a direction.
     """
 
     exponent = 7
 
+    def __init__(self, *, centred: bool = True) -> None:
+        super().__init__()
+        self.centred = centred
+        if not centred:
+            self.exponent = 8
+
     def forward(self, x: Tensor) -> Tensor:
-        """Map float ``(N, C, H, W)`` in [0, 1] to the centred grid; the same shape."""
-        return round_ste(x * 255.0) * 2.0**-self.exponent - 1.0
+        """Map float ``(N, C, H, W)`` in [0, 1] to the grid; the same shape."""
+        on_grid = round_ste(x * 255.0) * 2.0**-self.exponent
+        return on_grid - 1.0 if self.centred else on_grid
 
 
 class BinaryActivation(QuantIdentity):
@@ -69,8 +101,100 @@ class BinaryLinear(QuantLinear):
         super().__init__(inputs, outputs, bias=False, weight_quant=_UnitWeightQuant)
 
 
+class Int8Linear(QuantLinear):
+    """Dense layer without bias and with 8-bit weights on the step ``2**-WEIGHT_EXPONENT``."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, bias=False, weight_quant=_Int8WeightQuant)
+        _enlarge(self.weight)
+
+
+class BinaryConv2d(QuantConv2d):
+    """Convolution without bias, square kernel, whose weights are the signs (±1, scale exactly 1)."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, padding: int = 0) -> None:
+        super().__init__(
+            inputs,
+            outputs,
+            kernel,
+            stride=stride,
+            padding=padding,
+            bias=False,
+            weight_quant=_UnitWeightQuant,
+        )
+
+
+class Int8Conv2d(QuantConv2d):
+    """Convolution without bias, square kernel, 8-bit weights on the step ``2**-WEIGHT_EXPONENT``."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, padding: int = 0) -> None:
+        super().__init__(
+            inputs,
+            outputs,
+            kernel,
+            stride=stride,
+            padding=padding,
+            bias=False,
+            weight_quant=_Int8WeightQuant,
+        )
+        _enlarge(self.weight)
+
+
+@torch.no_grad()
+def _enlarge(weight: Tensor) -> None:
+    weight.mul_(_INT8_GAIN).clamp_(-1.0, 1.0)
+
+
+BINARY_LAYERS = (BinaryLinear, BinaryConv2d)
+INT8_LAYERS = (Int8Linear, Int8Conv2d)
+WEIGHT_LAYERS = (*BINARY_LAYERS, *INT8_LAYERS)
+"""Layers with latent weights, which training keeps in [-1, 1]."""
+
+
+class UnsignedActivation(QuantIdentity):
+    """``clamp(round(x / step), 0, 2**bits - 1) * step``, halves to even, gradient inside the range.
+
+    Attributes:
+        emits_activation: Marks the module for tools that trace activations without knowing this class.
+        bits: Bits of the integer.
+        exponent: The step is ``2**-exponent``.
+    """
+
+    emits_activation = True
+
+    def __init__(self, *, bits: int, exponent: int) -> None:
+        super().__init__(
+            act_quant=_UnsignedActQuant,
+            bit_width=bits,
+            min_val=0.0,
+            # Brevitas divides it by the largest integer, which gives the step exactly.
+            max_val=(2**bits - 1) * 2.0**-exponent,
+            return_quant_tensor=False,
+        )
+        self.bits = bits
+        self.exponent = exponent
+
+
+class Scale(nn.Module):
+    """One learnt positive scalar that multiplies everything.
+
+    Attributes:
+        weight: float32 ``()``.
+    """
+
+    lowest = 2.0**-10
+
+    def __init__(self, initial: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(initial))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Multiply float32 of any shape; each product is rounded once."""
+        return x * self.weight
+
+
 class BatchNorm(nn.Module):
-    """Batch normalisation over ``(N, channels)`` whose eval mode is ``x * scale + shift``, two roundings.
+    """Batch normalisation over axis 1 whose eval mode is ``x * scale + shift``, two roundings.
 
     torch's own kernel may fuse the two into one rounding, which moves values across zero; ONNX Mul and Add,
     NumPy and this class agree bit for bit.
@@ -105,12 +229,14 @@ class BatchNorm(nn.Module):
         return scale, self.bias - self.running_mean * scale
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise float32 ``(N, channels)``."""
+        """Normalise float32 ``(N, channels)`` or ``(N, channels, H, W)``."""
         if self.training:
             return functional.batch_norm(
                 x, self.running_mean, self.running_var, self.weight, self.bias, True, self.momentum, self.eps
             )
         scale, shift = self.affine()
+        if x.dim() == 4:
+            scale, shift = scale.reshape(-1, 1, 1), shift.reshape(-1, 1, 1)
         return x * scale + shift
 
 

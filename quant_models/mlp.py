@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import cast, overload
 
 from torch import Tensor, nn
 
+from quant_models.convnet import BinaryConvNet
+from quant_models.convspec import ConvSpec
 from quant_models.layers import BatchNorm, BinaryActivation, BinaryLinear, FixedPointAffine, InputGrid
 from quant_models.spec import MlpSpec
 
@@ -57,6 +59,17 @@ class BinaryMlp(nn.Module):
         return accumulators * 2.0**-self._shift
 
 
-def build_model(spec: MlpSpec) -> BinaryMlp:
+Network = BinaryMlp | BinaryConvNet
+
+
+@overload
+def build_model(spec: MlpSpec) -> BinaryMlp: ...
+
+
+@overload
+def build_model(spec: ConvSpec) -> BinaryConvNet: ...
+
+
+def build_model(spec: MlpSpec | ConvSpec) -> Network:
     """Build the network with fresh weights from torch's global random generator, in training mode."""
-    return BinaryMlp(spec)
+    return BinaryConvNet(spec) if isinstance(spec, ConvSpec) else BinaryMlp(spec)

@@ -43,36 +43,46 @@ class MlpSpec:
     output_affine: bool = False
 
     def __post_init__(self) -> None:
-        _check(isinstance(self.name, str), "name", self.name, "a string")
-        _check(
+        check_field(isinstance(self.name, str), "name", self.name, "a string")
+        check_field(
             re.fullmatch(r"[A-Za-z0-9._-]{1,64}", self.name),
             "name",
             self.name,
             "1 to 64 of A-Z a-z 0-9 . _ -",
         )
-        _check(
-            _sizes(self.input_shape, 3, 3),
+        check_field(
+            are_sizes(self.input_shape, 3, 3),
             "input_shape",
             self.input_shape,
             "three positive integers (H, W, C)",
         )
-        _check(
-            _sizes(self.hidden, 0, MAX_LAYERS), "hidden", self.hidden, f"up to {MAX_LAYERS} positive integers"
+        check_field(
+            are_sizes(self.hidden, 0, MAX_LAYERS),
+            "hidden",
+            self.hidden,
+            f"up to {MAX_LAYERS} positive integers",
         )
-        _check(
-            _is_int(self.classes) and self.classes >= 2, "classes", self.classes, "an integer of at least 2"
+        check_field(
+            is_integer(self.classes) and self.classes >= 2,
+            "classes",
+            self.classes,
+            "an integer of at least 2",
         )
-        _check(self.input_mode in INPUT_MODES, "input_mode", self.input_mode, " or ".join(INPUT_MODES))
-        _check(isinstance(self.output_affine, bool), "output_affine", self.output_affine, "true or false")
-        _check(
+        check_field(self.input_mode in INPUT_MODES, "input_mode", self.input_mode, " or ".join(INPUT_MODES))
+        check_field(
+            isinstance(self.output_affine, bool), "output_affine", self.output_affine, "true or false"
+        )
+        check_field(
             self.inputs <= MAX_INPUTS,
             "input_shape",
             self.input_shape,
             f"at most {MAX_INPUTS} values an image",
         )
-        _check(self.hidden or not self.output_affine, "output_affine", True, "false without a hidden layer")
+        check_field(
+            self.hidden or not self.output_affine, "output_affine", True, "false without a hidden layer"
+        )
         widest = max((*self.hidden, self.classes))
-        _check(widest <= MAX_NEURONS, "hidden", self.hidden, f"at most {MAX_NEURONS} neurons a layer")
+        check_field(widest <= MAX_NEURONS, "hidden", self.hidden, f"at most {MAX_NEURONS} neurons a layer")
 
     @property
     def inputs(self) -> int:
@@ -134,20 +144,22 @@ def _as_tuple(value: Any) -> Any:
     return tuple(cast("list[Any]", value)) if isinstance(value, list) else value
 
 
-def _is_int(value: Any) -> bool:
+def is_integer(value: Any) -> bool:
+    """Whether it is an int and no bool."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _sizes(value: Any, at_least: int, at_most: int) -> bool:
+def are_sizes(value: Any, at_least: int, at_most: int) -> bool:
     """Whether it is a tuple of positive integers, ``at_least`` to ``at_most`` of them."""
     return (
         isinstance(value, tuple)
         and at_least <= len(cast("tuple[Any, ...]", value)) <= at_most
-        and all(_is_int(size) and size >= 1 for size in cast("tuple[Any, ...]", value))
+        and all(is_integer(size) and size >= 1 for size in cast("tuple[Any, ...]", value))
     )
 
 
-def _check(condition: object, field: str, value: object, expected: str) -> None:
+def check_field(condition: object, field: str, value: object, expected: str) -> None:
+    """Raise `InputError` naming the field, what it should be and what it is, unless the condition holds."""
     if not condition:
         raise InputError(f"{field}: expected {expected}, got {str(value)[:100]!r}", field=field)
 

@@ -23,6 +23,7 @@ class TrainConfig:
         shift_pixels: Largest random shift of a training image [pixels].
         rotate_degrees: Largest random rotation [degrees].
         zoom: Largest random change of size and shear, relative.
+        flip: Mirror half of the training images, left to right.
         adversarial_epsilon: Train on single-step adversarial images of this L∞ radius, in [0, 1]; 0 doesn't.
         seed: Of weights, hold-out, order and distortions.
         threads: torch's threads while training; another number gives other roundings, so other weights.
@@ -37,6 +38,7 @@ class TrainConfig:
     shift_pixels: float = 0.0
     rotate_degrees: float = 0.0
     zoom: float = 0.0
+    flip: bool = False
     adversarial_epsilon: float = 0.0
     seed: int = 1
     threads: int = 1

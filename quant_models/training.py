@@ -18,12 +18,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from export.errors import InputError
-from quant_models.augment import random_affine
+from quant_models.augment import mirror_half, random_affine
 from quant_models.checkpoint import CheckpointMetadata, save_checkpoint
+from quant_models.convspec import ConvSpec, NetworkSpec
 from quant_models.data import Dataset, ImageSet
-from quant_models.layers import BinaryLinear
-from quant_models.mlp import BinaryMlp, build_model
-from quant_models.spec import MlpSpec
+from quant_models.layers import WEIGHT_LAYERS, Scale
+from quant_models.mlp import Network, build_model
 from quant_models.trainconfig import TrainConfig, learning_rate
 from quant_models.trainstate import TrainState, load_state, save_state
 
@@ -82,7 +82,7 @@ Progress = Callable[[EpochReport], None]
 
 
 def train(
-    spec: MlpSpec,
+    spec: NetworkSpec,
     dataset: Dataset,
     config: TrainConfig,
     *,
@@ -154,7 +154,7 @@ def train(
 
 
 @torch.no_grad()
-def accuracy(model: BinaryMlp, images: ImageSet) -> float:
+def accuracy(model: Network, images: ImageSet) -> float:
     """Return the part of images whose largest logit (the first among equals) is the label's.
 
     Args:
@@ -174,7 +174,7 @@ def accuracy(model: BinaryMlp, images: ImageSet) -> float:
 class _Run:
     """One training: the data as tensors, the optimiser, and the step."""
 
-    def __init__(self, model: BinaryMlp, dataset: Dataset, config: TrainConfig) -> None:
+    def __init__(self, model: Network, dataset: Dataset, config: TrainConfig) -> None:
         self.model = model
         self.config = config
         kept, held_out = _split(dataset.train, config)
@@ -183,7 +183,11 @@ class _Run:
         self.batch_size = min(config.batch_size, len(self.labels))
         self.steps = len(self.labels) // self.batch_size
         self.optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
-        self.latent_weights = [layer.weight for layer in model.modules() if isinstance(layer, BinaryLinear)]
+        self.latent_weights = [layer.weight for layer in model.modules() if isinstance(layer, WEIGHT_LAYERS)]
+        self.scales = [layer for layer in model.modules() if isinstance(layer, Scale)]
+        # Convolutions are about 1.3 times faster on the CPU with the channels last.
+        is_conv = isinstance(model.spec, ConvSpec)
+        self.memory_format = torch.channels_last if is_conv else torch.contiguous_format
 
     def epoch(self, state: TrainState) -> EpochReport:
         """Train one epoch and update ``state``."""
@@ -227,6 +231,9 @@ class _Run:
         )
         # The network rounds to the 8-bit grid itself, so a distorted image is one that hardware can see.
         images, labels = images / 255.0, self.labels[chosen]
+        if config.flip:
+            images = mirror_half(images)
+        images = images.contiguous(memory_format=self.memory_format)
         if config.adversarial_epsilon:
             images = self._adversarial(images, labels)
         loss = functional.cross_entropy(self.model(images), labels)
@@ -236,6 +243,8 @@ class _Run:
         with torch.no_grad():
             for weight in self.latent_weights:
                 weight.clamp_(-1.0, 1.0)
+            for scale in self.scales:
+                scale.weight.clamp_(min=Scale.lowest)
         return float(loss.detach())
 
     def _adversarial(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -269,7 +278,7 @@ def _is_finished(state: TrainState, config: TrainConfig) -> bool:
     return state.epochs_done >= config.epochs or bool(config.patience and stale >= config.patience)
 
 
-def _check_fit(spec: MlpSpec, dataset: Dataset) -> None:
+def _check_fit(spec: NetworkSpec, dataset: Dataset) -> None:
     wanted = (dataset.input_shape, len(dataset.classes))
     if (spec.input_shape, spec.classes) != wanted:
         raise InputError(
@@ -279,7 +288,7 @@ def _check_fit(spec: MlpSpec, dataset: Dataset) -> None:
         )
 
 
-def _fingerprint(spec: MlpSpec, dataset: Dataset, config: TrainConfig) -> str:
+def _fingerprint(spec: NetworkSpec, dataset: Dataset, config: TrainConfig) -> str:
     parts = [_ALGORITHM, spec.to_dict(), asdict(config), dataset.train.fingerprint()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from export.files import atomic_file
-from quant_models.mlp import BinaryMlp
+from quant_models.mlp import Network
 
 _FORMAT = "bitsiege-training"
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -36,20 +36,18 @@ class TrainState:
     best: dict[str, Tensor]
 
     @staticmethod
-    def fresh(model: BinaryMlp) -> TrainState:
+    def fresh(model: Network) -> TrainState:
         """Return the state before the first epoch."""
         return TrainState(epochs_done=0, best_epoch=0, best_accuracy=None, best=_copy(model))
 
-    def finish_epoch(self, model: BinaryMlp, accuracy: float | None) -> None:
+    def finish_epoch(self, model: Network, accuracy: float | None) -> None:
         """Count an epoch, and keep its weights if none were better; of equals the later one."""
         self.epochs_done += 1
         if accuracy is None or self.best_accuracy is None or accuracy >= self.best_accuracy:
             self.best_epoch, self.best_accuracy, self.best = self.epochs_done, accuracy, _copy(model)
 
 
-def save_state(
-    path: Path, state: TrainState, model: BinaryMlp, optimizer: torch.optim.Adam, key: str
-) -> None:
+def save_state(path: Path, state: TrainState, model: Network, optimizer: torch.optim.Adam, key: str) -> None:
     """Write everything that going on needs, atomically; ``key`` names the training."""
     tensors = {f"model.{name}": value for name, value in _copy(model).items()}
     tensors |= {f"best.{name}": value for name, value in state.best.items()}
@@ -65,7 +63,7 @@ def save_state(
         save_file(tensors, temporary, metadata={"format": _FORMAT, "progress": json.dumps(progress)})
 
 
-def load_state(path: Path, model: BinaryMlp, optimizer: torch.optim.Adam, key: str) -> TrainState | None:
+def load_state(path: Path, model: Network, optimizer: torch.optim.Adam, key: str) -> TrainState | None:
     """Put a saved state into model and optimiser.
 
     Returns:
@@ -96,5 +94,5 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _copy(model: BinaryMlp) -> dict[str, Tensor]:
+def _copy(model: Network) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}

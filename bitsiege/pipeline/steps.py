@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -289,10 +289,18 @@ class _Work:
 
 
 def network_spec(config: RunConfig, dataset: Dataset) -> Any:
-    """Return the network's `quant_models.spec.MlpSpec` for a data set."""
+    """Return the network's `quant_models.convspec.NetworkSpec` for a data set."""
+    from quant_models.convspec import CONV_PRESETS
     from quant_models.spec import PRESETS, MlpSpec
 
     model = config.model
+    if model.preset in CONV_PRESETS:
+        return replace(
+            CONV_PRESETS[model.preset],
+            name=config.name,
+            input_shape=dataset.input_shape,
+            classes=len(dataset.classes),
+        )
     hidden = PRESETS[model.preset].hidden if model.preset else model.hidden or DEFAULT_HIDDEN
     return MlpSpec(
         name=config.name,

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,7 +48,7 @@ def test_file_says_how_it_was_made(name: str) -> None:
 def test_recipe_is_the_one_that_made_the_file(name: str) -> None:
     recipe = tomllib.loads((_CONFIGS / f"{name}.toml").read_text(encoding="utf-8"))
     loaded = load_checkpoint(shipped_path(name))
-    assert dict(loaded.metadata.config) == asdict(TrainConfig(**recipe["train"]))
+    assert TrainConfig(**loaded.metadata.config) == TrainConfig(**recipe["train"])
     assert recipe["name"] == loaded.spec.name == name
     assert recipe["data"]["name"] == loaded.metadata.dataset
     preset = PRESETS[recipe["model"].pop("preset")]
