@@ -9,6 +9,8 @@ from export.graph import IntArray, Node
 from hw.rtlgen.design import Instance, Stream
 from hw.rtlgen.memory import hex_words
 
+_FIFO_DEPTH_MIN = 2
+
 
 @dataclass(slots=True, kw_only=True)
 class ChainBuilder:
@@ -16,7 +18,7 @@ class ChainBuilder:
 
     Attributes:
         head: End of the chain so far.
-        fifo_depths: Depth of the FIFO before an Mvau, by node name, where it isn't the default.
+        fifo_depths: Depth of the FIFO before an Mvau or FmPadding, by node name, where not the default.
         instances: The chain so far.
         memories: Text of memory files by name.
     """
@@ -45,6 +47,13 @@ class ChainBuilder:
         name = f"{node.name}_{role}.mem"
         self.memories[name] = hex_words(words, width_bits)
         return name
+
+    def buffer(self, node: Node, depth: int) -> None:
+        """Add a FIFO before a node, of that depth unless another was asked for."""
+        source = self.head
+        depth = max(_FIFO_DEPTH_MIN, self.fifo_depths.get(node.name, depth))
+        sink = Stream(name=f"{node.name}__fifo", dtype=source.dtype, lanes=source.lanes, beats=source.beats)
+        self.append("bnn_fifo", "__fifo", node, sink, DATA_W=source.width_bits, DEPTH=depth)
 
     def convert(self, node: Node, lanes: int) -> None:
         """Make `head` a stream of that many elements a beat, with a width converter if it isn't one."""

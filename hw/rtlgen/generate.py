@@ -28,7 +28,7 @@ def plan_rtl(
     Args:
         graph: The network: a chain of nodes whose last one is an Mvau without thresholds.
         folding: PE and SIMD of every Mvau.
-        fifo_depths: Depth of the FIFO before an Mvau, by node name, where it isn't one vector (SF beats).
+        fifo_depths: Depth of the FIFO before an Mvau or FmPadding, by node name, where not the default.
 
     Raises:
         InputError: The folding does not fit, or the hardware can't compute a node; it names the node.
@@ -56,7 +56,7 @@ def generate_rtl(
         graph: The network: a chain of nodes whose last one is an Mvau without thresholds.
         folding: PE and SIMD of every Mvau.
         directory: Replaced as a whole. The memory files are read from the parameter ``MEM_DIR`` of the top.
-        fifo_depths: Depth of the FIFO before an Mvau, by node name, where it isn't one vector (SF beats).
+        fifo_depths: Depth of the FIFO before an Mvau or FmPadding, by node name, where not the default.
 
     Returns:
         What was written.

@@ -36,7 +36,6 @@ from hw.rtlgen.windows import add_padding, add_pool, add_windows
 _BYTE = 8
 _MAX_IN_W = 32
 _MAX_WEIGHT_W = 8
-_FIFO_DEPTH_MIN = 2
 
 
 def build_chain(
@@ -47,7 +46,7 @@ def build_chain(
     Args:
         graph: The network: a chain of nodes whose last one is an Mvau without thresholds.
         folding: PE and SIMD of every Mvau; checked against the graph.
-        fifo_depths: Depth of the FIFO before an Mvau, by node name, where it isn't one vector (SF beats).
+        fifo_depths: Depth of the FIFO before an Mvau or FmPadding, by node name, where not the default.
 
     Raises:
         InputError: The folding does not fit, or the hardware can't compute a node; it names the node.
@@ -72,7 +71,9 @@ def build_chain(
             case Mvau():
                 _add_mvau(chain, node, folding)
             case FmPadding():
-                add_padding(chain, node, graph.shapes[node.input])
+                before = next((n for n in graph.mvaus if n.name == node.input), None)
+                interval = None if before is None else folding.synapse_fold(before)
+                add_padding(chain, node, graph.shapes[node.input], interval)
             case Swg():
                 add_windows(chain, node, graph.shapes[node.input], _simd_after(graph, folding, node))
             case Pool():
@@ -205,10 +206,7 @@ def _add_input_buffer(chain: ChainBuilder, node: Mvau, simd: int, synapse_fold: 
     chain.convert(node, simd)
     # One vector is enough for full rate: a consumer reads it in one burst and leaves the stream alone for the
     # rest of its cycles, in which the next vector comes in.
-    depth = max(_FIFO_DEPTH_MIN, chain.fifo_depths.get(node.name, synapse_fold))
-    source = chain.head
-    sink = Stream(name=f"{node.name}__fifo", dtype=source.dtype, lanes=simd, beats=source.beats)
-    chain.append("bnn_fifo", "__fifo", node, sink, DATA_W=source.width_bits, DEPTH=depth)
+    chain.buffer(node, synapse_fold)
 
 
 def _add_scale_bias(chain: ChainBuilder, node: Mvau, scale: IntArray, pe: int) -> None:

@@ -11,18 +11,28 @@ from hw.rtlgen.chain import ChainBuilder
 from hw.rtlgen.design import Stream
 
 
-def add_padding(chain: ChainBuilder, node: FmPadding, shape: tuple[int, ...]) -> None:
+def add_padding(
+    chain: ChainBuilder, node: FmPadding, shape: tuple[int, ...], interval_cycles: int | None
+) -> None:
     """Add a border, at the lanes of the stream that comes in.
+
+    While the border between two frames is written, nothing is taken; a FIFO before it keeps the layer before
+    from standing still meanwhile.
 
     Args:
         chain: Grows by the instance, and a width converter where a beat would cross a pixel's end.
         node: The node.
         shape: ``(height, width, channels)`` of its input.
+        interval_cycles: Cycles from beat to beat of the layer before, or None where no layer is directly
+            before.
     """
     lanes = _pixel_lanes(chain, node, shape[2])
     rows, columns, channels = node.out_shape(shape)
     beats = rows * columns * channels // lanes
     top, left, bottom, right = node.pads
+    if interval_cycles is not None:
+        border = ((top + bottom) * columns + left + right) * channels // lanes
+        chain.buffer(node, -(-border // interval_cycles) + 1)
     out_type = node.out_type
     chain.append(
         "bnn_fmpadding",

@@ -8,6 +8,7 @@ from export.graph import DataflowGraph, Flatten, FmPadding, Mvau, Pool, Swg, Thr
 from hw.folding import Folding, LayerFolding
 from hw.reference import ReferenceTarget
 from hw.rtl_target import RtlTarget
+from hw.timing.frames import simulate_frames
 from hw.verilator import Stalls
 
 INT4, INT8, UINT2 = DataType("INT4"), DataType("INT8"), DataType("UINT2")
@@ -104,7 +105,10 @@ def test_hardware_computes_what_the_golden_model_does(name, rng):
     images = rng.integers(0, 256, (12, *graph.input_shape)).astype(np.uint8)
     target, reference = RtlTarget(graph, folding, workers=1), ReferenceTarget(graph)
     expected = reference.infer(images).logits
-    np.testing.assert_array_equal(target.infer(images).logits, expected)
+    result, timing = target.infer(images), simulate_frames(graph, folding, len(images))
+    np.testing.assert_array_equal(result.logits, expected)
+    np.testing.assert_array_equal(result.cycles, timing.cycles)
+    assert set(np.diff(timing.last_out_cycle)[4:]) == {folding.ii_cycles(graph)}
     stalled = target.stream(images, Stalls(source=0.3, sink=0.4, seed=3))
     np.testing.assert_array_equal(stalled.logits, expected)
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from export.datatypes import BIPOLAR, UINT8, DataType
+from export.datatypes import BIPOLAR, TERNARY, UINT8, DataType
 from export.graph import DataflowGraph, Flatten, Mvau, Thresholding, Thresholds
 from hw.folding import Folding, LayerFolding
 from hw.reference import compute_node
@@ -38,7 +38,7 @@ def random_values(rng, dtype: DataType, shape) -> np.ndarray:
         return 2 * rng.integers(0, 2, shape) - 1
     values = rng.integers(dtype.minimum, dtype.maximum + 1, shape)
     # Whole frames at the ends of the range show an accumulator that is too narrow.
-    values[0], values[1] = dtype.minimum, dtype.maximum
+    values[0], values[-1] = dtype.minimum, dtype.maximum
     return values
 
 
@@ -115,10 +115,11 @@ def _input_caster(node):
     return Thresholding(name=node.input, input="flat", in_type=UINT8, thresholds=thresholds)
 
 
-def mvau_node(rng, name, in_type, mw, mh, levels, out_type=BIPOLAR, bias=False):
+def mvau_node(rng, name, in_type, mw, mh, levels, out_type=BIPOLAR, bias=False, weight_type=BIPOLAR):
     thresholds = None
     if levels:
         reach = max(3, int(2 * math.sqrt(mw) * max(abs(in_type.minimum), in_type.maximum)))
+        reach *= max(1, weight_type.maximum // 2)
         steps = np.sort(rng.integers(-reach, reach, (mh, levels)), axis=1)
         # Every layer has a neuron that always fires and one that never does.
         steps[0], steps[-1] = -(10**12), 10**12
@@ -127,7 +128,8 @@ def mvau_node(rng, name, in_type, mw, mh, levels, out_type=BIPOLAR, bias=False):
         name=name,
         input="flat" if in_type == UINT8 else f"{name}_in",
         in_type=in_type,
-        weights=(2 * rng.integers(0, 2, (mh, mw)) - 1).astype(np.int8),
+        weights=random_values(rng, weight_type, (mh, mw)).astype(np.int8),
+        weight_type=weight_type,
         thresholds=thresholds,
         bias=rng.integers(-99, 99, mh) if bias else None,
     )
@@ -135,7 +137,7 @@ def mvau_node(rng, name, in_type, mw, mh, levels, out_type=BIPOLAR, bias=False):
 
 def mvau_units(unit, pack_beats, rng, memories):
     cases = [
-        # in_type, MW, MH, SIMD, PE, levels, out_type
+        # in_type, MW, MH, SIMD, PE, levels, out_type, weight_type or BIPOLAR
         (BIPOLAR, 24, 12, 6, 4, 1, BIPOLAR),
         (BIPOLAR, 9, 5, 9, 5, 0, None),
         (BIPOLAR, 8, 8, 8, 2, 3, DataType("UINT2")),
@@ -146,11 +148,15 @@ def mvau_units(unit, pack_beats, rng, memories):
         (DataType("INT4"), 5, 3, 1, 1, 0, None),
         (DataType("INT4"), 10, 4, 5, 2, 4, DataType("INT4")),
         (DataType("UINT2"), 8, 6, 4, 6, 1, BIPOLAR),
+        (TERNARY, 18, 4, 6, 2, 1, BIPOLAR),
+        (BIPOLAR, 12, 4, 4, 2, 1, BIPOLAR, DataType("INT4")),
+        (UINT8, 12, 4, 3, 2, 3, DataType("UINT2"), DataType("INT8")),
+        (DataType("INT4"), 6, 4, 2, 1, 0, None, DataType("INT2")),
+        (TERNARY, 8, 2, 8, 1, 0, None, DataType("INT8")),
     ]
-    for k, (in_type, mw, mh, simd, pe, levels, out_type) in enumerate(cases):
-        node = mvau_node(
-            rng, f"mvau_{k}", in_type, mw, mh, levels, out_type or BIPOLAR, bias=k % 2 == 0 and not levels
-        )
+    for k, (in_type, mw, mh, simd, pe, levels, out_type, *weight_type) in enumerate(cases):
+        bias = k % 2 == 0 and not levels
+        node = mvau_node(rng, f"mvau_{k}", in_type, mw, mh, levels, out_type or BIPOLAR, bias, *weight_type)
         instance, files = single_node_instance(node, (1, 1, mw), LayerFolding(pe=pe, simd=simd))
         memories |= files
         values = random_values(rng, in_type, (FRAMES, mw))
