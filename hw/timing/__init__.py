@@ -8,10 +8,10 @@ In closed form, where the FIFO before each layer holds one vector::
 
     II = max over layers of vectors * (MW / SIMD) * (MH / PE)
 
-which is what `predict` returns; tests hold the simulated hardware to it. The latency of the first frame
-follows from the modules one by one: an output beat is ready 4 cycles after the last step of its group of
-neurons, and a layer starts as soon as the first beat of the layer before it has come through the FIFO (1
-cycle) and the width converter (1 cycle, where there is one).
+which is what `predict` returns for a dense network; tests hold the simulated hardware to it. The latency of
+the first frame follows from the modules one by one: an output beat is ready 4 cycles after the last step of
+its group of neurons, and a layer starts as soon as the first beat of the layer before it has come through the
+FIFO (1 cycle) and the width converter (1 cycle, where there is one).
 """
 
 from hw.timing.encoding import TimingChain

@@ -49,13 +49,17 @@ class Timing:
 
 
 def predict(graph: DataflowGraph, folding: Folding) -> Timing:
-    """Return the exact timing of the hardware that `hw.rtlgen.generate_rtl` makes of a network.
+    """Return the timing of the hardware that `hw.rtlgen.generate_rtl` makes of a network.
+
+    The latency is exact. The initiation interval is the closed form: exact for dense networks, the least
+    possible for convolutional ones, where a window generator may hold up its neighbours; `TimingEngine` finds
+    the exact one.
 
     Raises:
         InputError: The folding does not fit, or hardware can't compute the network.
     """
     cycles = folding.layer_cycles(graph)
-    ii_cycles = max(cycles.values())
+    ii_cycles = folding.ii_cycles(graph)
     return Timing(
         latency_cycles=int(simulate_frames(graph, folding, 1).cycles[0]),
         ii_cycles=ii_cycles,

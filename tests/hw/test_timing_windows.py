@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.datatypes import UINT8
+from export.datatypes import BIPOLAR, UINT8
+from export.graph import DataflowGraph, Flatten, FmPadding, Mvau, Pool, Swg, Thresholding, Thresholds
+from hw.folding import Folding, LayerFolding
+from hw.rtl_target import RtlTarget
 from hw.rtlgen.design import Instance, Stream
 from hw.rtlgen.generate import RTL_DIR
 from hw.timing import StallPattern, TimingChain, TimingEngine, run_golden
@@ -172,3 +175,38 @@ def test_equals_the_modules_in_every_beat(name, engine, simulator_cache, tmp_pat
             run = engine.run(chain, FRAMES, stalls, beats=True)
             np.testing.assert_array_equal(run.in_cycles, measured.in_cycles)
             np.testing.assert_array_equal(run.out_cycles, measured.out_cycles)
+
+
+def small_network():
+    """Binarised 5x4 images of 2 channels, a padded 3x3 layer, a pool, and a dense layer."""
+
+    def signs(rows, columns):
+        return np.random.default_rng(0).choice(np.array([-1, 1], np.int8), (rows, columns))
+
+    binarise = Thresholds(steps=np.array([[128]]))
+    steps = Thresholds(steps=np.zeros((4, 1), np.int64))
+    nodes = [Thresholding(name="sign_0", input="images", in_type=UINT8, thresholds=binarise)]
+    nodes.append(FmPadding(name="pad_0", input="sign_0", in_type=BIPOLAR, pads=(1, 1, 1, 1), value=0))
+    ternary = nodes[-1].out_type
+    nodes.append(Swg(name="windows_0", input="pad_0", in_type=ternary, kernel=(3, 3), stride=(1, 1)))
+    nodes.append(
+        Mvau(name="mvau_0", input="windows_0", in_type=ternary, weights=signs(4, 18), thresholds=steps)
+    )
+    nodes.append(Pool(name="pool_0", input="mvau_0", in_type=BIPOLAR, kernel=(2, 2), stride=(2, 2)))
+    nodes.append(Flatten(name="flatten_0", input="pool_0", in_type=BIPOLAR))
+    nodes.append(
+        Mvau(name="mvau_1", input="flatten_0", in_type=BIPOLAR, weights=signs(3, 16), thresholds=None)
+    )
+    folding = Folding({"mvau_0": LayerFolding(2, 2), "mvau_1": LayerFolding(1, 4)})
+    return DataflowGraph(input_shape=(5, 4, 2), nodes=tuple(nodes)), folding
+
+
+def test_equals_the_rtl_of_a_convolutional_network(engine, simulator_cache):
+    graph, folding = small_network()
+    target = RtlTarget(graph, folding, cache_dir=simulator_cache, workers=1)
+    images = np.random.default_rng(0).integers(0, 256, (FRAMES, *graph.input_shape), np.uint8)
+    for stalls in PATTERNS:
+        measured = target.stream(images, stalls, beats=True)
+        run = engine.run(TimingChain.of(target.rtl), FRAMES, stalls, beats=True)
+        np.testing.assert_array_equal(run.in_cycles, measured.in_cycles)
+        np.testing.assert_array_equal(run.out_cycles, measured.out_cycles)
