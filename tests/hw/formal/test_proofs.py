@@ -97,6 +97,52 @@ MUTANTS = {
     "reset leaves a scale": ("reset", "scale_bias", "bnn_scale_bias", "      beat    <= '0;\n", ""),
     "reset leaves a group": ("reset", "mvau", "bnn_mvau", "      nf   <= '0;\n", ""),
     "reset leaves an address": ("reset", "mvau_integer", "bnn_mvau", "      addr <= '0;\n", ""),
+    "mvau adds up frames": (
+        "mvau",
+        "bipolar",
+        "bnn_mvau",
+        "first_2 ? term_2 : acc_3 + term_2",
+        "acc_3 + term_2",
+    ),
+    "mvau forgets the total": (
+        "mvau",
+        "unsigned",
+        "bnn_mvau",
+        "(ACC_W'(sum_2) << 1) - total_2",
+        "ACC_W'(sum_2) << 1",
+    ),
+    "mvau overwrites": ("mvau", "integer", "bnn_mvau", "= !valid_4 || m_axis_tready", "= 1'b1"),
+    "pool starts from old values": ("pool", "unsigned_2x4", "bnn_pool", "first || greater", "greater"),
+    "pool has no sign": ("pool", "signed_1x4", "bnn_pool", "$signed(a) > $signed(b)", "a > b"),
+    "pool leaves early": ("pool", "bits_2x9", "bnn_pool", "take && last", "take"),
+    "pool gives old values": (
+        "pool",
+        "single_3x1",
+        "bnn_pool",
+        "out            <= result",
+        "out            <= stored",
+    ),
+    "padding takes at the border": (
+        "fmpadding",
+        "square",
+        "bnn_fmpadding",
+        "= advance && in_map",
+        "= advance",
+    ),
+    "padding turns signs": (
+        "fmpadding",
+        "ternary",
+        "bnn_fmpadding",
+        "{!s_axis_tdata[lane]",
+        "{s_axis_tdata[lane]",
+    ),
+    "padding drops": (
+        "fmpadding",
+        "lopsided",
+        "bnn_fmpadding",
+        "if (advance) valid <= write",
+        "valid <= write",
+    ),
 }
 
 
