@@ -13,7 +13,7 @@ from export.errors import InputError
 from hw.cache import cached_directory, content_key
 from hw.rtlgen import Instance, RtlDesign
 from hw.synth.report import FAMILIES, FlatCost, InstanceCost, SynthReport, count, parse_cells, parse_depth
-from hw.synth.yosys import Yosys, find_yosys, run_script
+from hw.synth.yosys import TIMEOUT_S, Yosys, find_yosys, run_script
 
 _CELLS, _PATH = "cells.json", "path.txt"
 # A wide layer takes gigabytes.
@@ -26,6 +26,7 @@ def synthesise(
     *,
     family: str = "xc7",
     cache_dir: Path | None = None,
+    timeout_s: float = TIMEOUT_S,
     on_done: Callable[[int], None] | None = None,
 ) -> SynthReport:
     """Synthesise every instance of a design alone, two at a time.
@@ -35,6 +36,7 @@ def synthesise(
         directory: Where: sources and memory files.
         family: One of `FAMILIES`.
         cache_dir: Where results are kept; None for the user's cache directory.
+        timeout_s: When to give up on an instance [s].
         on_done: Is told how many instances are done.
 
     Raises:
@@ -53,6 +55,7 @@ def synthesise(
             _script(design.sources[:-1], instance.module, instance.parameters, family),
             what=instance.name,
             cache_dir=cache_dir,
+            timeout_s=timeout_s,
         )
         return InstanceCost(
             instance=instance.name,
@@ -136,6 +139,7 @@ def _synthesise_one(
     *,
     what: str,
     cache_dir: Path | None,
+    timeout_s: float = TIMEOUT_S,
 ) -> FlatCost:
     files = {name: _read(directory / name) for name in (*sources, *memories)}
     parts = (part for item in sorted(files.items()) for part in item)
@@ -145,7 +149,7 @@ def _synthesise_one(
             folder = Path(name)
             for file, content in files.items():
                 (folder / file).write_bytes(content)
-            run_script(yosys, script, folder, what=what)
+            run_script(yosys, script, folder, what=what, timeout_s=timeout_s)
             for result in (_CELLS, _PATH):
                 shutil.copyfile(folder / result, entry / result)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from export.errors import ToolError
 
-_TIMEOUT_S = 3600.0
+TIMEOUT_S = 3600.0
 _SHOWN_LINES = 6
 _HINT = "install it with: pip install pyosys"
 # The package is a library; this is its whole command line.
@@ -44,10 +44,10 @@ def find_yosys() -> Yosys:
     program = shutil.which("yosys")
     if program is None:
         raise ToolError("Yosys is missing; it synthesises the generated hardware", hint=_HINT)
-    return Yosys(command=(program, "-s"), version=_run((program, "-V"), None, "Yosys").strip())
+    return Yosys(command=(program, "-s"), version=_run((program, "-V"), None, "Yosys", TIMEOUT_S).strip())
 
 
-def run_script(yosys: Yosys, script: str, folder: Path, *, what: str) -> None:
+def run_script(yosys: Yosys, script: str, folder: Path, *, what: str, timeout_s: float = TIMEOUT_S) -> None:
     """Run a script in a folder, to its end.
 
     Args:
@@ -55,15 +55,16 @@ def run_script(yosys: Yosys, script: str, folder: Path, *, what: str) -> None:
         script: Commands, one a line.
         folder: Working directory; the script is written to it.
         what: What is synthesised, for messages.
+        timeout_s: When to give up [s].
 
     Raises:
-        ToolError: It can't be started, fails, is killed, or takes longer than an hour.
+        ToolError: It can't be started, fails, is killed, or takes too long.
     """
     (folder / "script.ys").write_text(script, encoding="ascii")
-    _run((*yosys.command, "script.ys"), folder, f"Yosys on {what}")
+    _run((*yosys.command, "script.ys"), folder, f"Yosys on {what}", timeout_s)
 
 
-def _run(command: tuple[str, ...], folder: Path | None, what: str) -> str:
+def _run(command: tuple[str, ...], folder: Path | None, what: str, timeout_s: float) -> str:
     try:
         done = subprocess.run(
             command,
@@ -73,13 +74,13 @@ def _run(command: tuple[str, ...], folder: Path | None, what: str) -> str:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            timeout=_TIMEOUT_S,
+            timeout=timeout_s,
             check=False,
         )
     except OSError as error:
         raise ToolError(f"can't run {what}: {error.strerror or error}", hint=_HINT) from error
     except subprocess.TimeoutExpired as error:
-        raise ToolError(f"{what} did not end in {_TIMEOUT_S:.0f} s") from error
+        raise ToolError(f"{what} did not end in {timeout_s:.0f} s") from error
     if done.returncode < 0:
         raise ToolError(
             f"{what} was killed by signal {-done.returncode}",

@@ -81,7 +81,7 @@ def test_a_second_call_needs_no_yosys(design, report, folder, monkeypatch: pytes
 def test_other_weights_are_another_entry(design, folder, tmp_path, monkeypatch: pytest.MonkeyPatch):
     seen = []
 
-    def note(yosys, script, directory, *, what):
+    def note(yosys, script, directory, *, what, timeout_s):
         seen.append(what)
         (directory / "cells.json").write_text('{"design": {"num_cells_by_type": {"LUT2": 1}}}')
         (directory / "path.txt").write_text("Longest topological path in x (length=1):")
