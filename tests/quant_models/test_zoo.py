@@ -4,10 +4,12 @@ import tomllib
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from export.errors import InputError
 from quant_models.checkpoint import load_checkpoint
+from quant_models.convspec import CONV_PRESETS
 from quant_models.data import load_dataset
 from quant_models.spec import PRESETS
 from quant_models.training import TrainConfig, accuracy
@@ -22,9 +24,25 @@ _PROMISED = {
     "sfc-fashion-mnist": ("fashion-mnist", (256, 256, 256), "uint8", 0.87),
 }
 
+_CONV_PROMISED = {"paper-cnn-64-mnist": 0.98, "paper-cnn-64-scaled-mnist": 0.98}
+
 
 def test_names() -> None:
-    assert set(shipped()) == set(_PROMISED)
+    assert set(shipped()) == {*_PROMISED, *_CONV_PROMISED}
+
+
+@pytest.mark.parametrize("name", _CONV_PROMISED)
+def test_convolutional_network_and_its_recipe(name: str, data_dir: Path) -> None:
+    recipe = tomllib.loads((_CONFIGS / f"{name}.toml").read_text(encoding="utf-8"))
+    loaded = load_checkpoint(shipped_path(name))
+    assert loaded.spec == replace(CONV_PRESETS[recipe["model"]["preset"]], name=name)
+    assert loaded.metadata.command == f"bitsiege train configs/{name}.toml --out DIR"
+    assert TrainConfig(**loaded.metadata.config) == TrainConfig(**recipe["train"])
+    test = load_dataset("mnist", data_dir=data_dir).test
+    found = accuracy(loaded.build(), test.take(np.arange(1000)))
+    assert found >= 0.97
+    assert loaded.metadata.test_accuracy is not None
+    assert loaded.metadata.test_accuracy >= _CONV_PROMISED[name]
 
 
 def test_unknown_name() -> None:
