@@ -328,3 +328,14 @@ def test_automatic_pads(exact: Any, mode: str) -> None:
         return dense(b, b.bipolar(x), 4 * 4 * 6)
 
     assert exact(write).graph.nodes[1].name == "fmpadding_0"
+
+
+def test_a_minimum_of_several_levels(exact: Any) -> None:
+    def write(b: Any) -> str:
+        x = conv(b, signs(b), weights(3, 3, 3, 3))
+        x = b.node("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
+        x = b.node("Mul", x, b.const(column(0.25, -0.25, -0.125)))
+        return dense(b, quant(b, x, 0.5, 2), 3 * 2 * 2)
+
+    lowered = exact(write)
+    assert next(iter(lowered.graph.mvaus)).out_type.name == "UINT2"
