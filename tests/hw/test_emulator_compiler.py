@@ -121,9 +121,11 @@ import itertools, sys
 from pathlib import Path
 import numpy as np
 from export.datatypes import BIPOLAR, UINT8, DataType
-from export.graph import INPUT_TENSOR, DataflowGraph, Flatten, Mvau, Thresholding, Thresholds
+from export.graph import INPUT_TENSOR, DataflowGraph, Flatten, FmPadding, Mvau, Pool, Swg
+from export.graph import Thresholding, Thresholds
 from hw.emulator import EmulatorTarget, steps
 from hw.emulator.library import ISAS, open_library
+from hw.reference import ReferenceTarget
 
 # Small blocks, so that some fill their buffers to the last byte.
 steps._MAX_BLOCK_IMAGES = 8
@@ -170,6 +172,47 @@ for shape, binarised, hidden, (out_type, weight_type), flatten_first in itertool
     for isa in filter(library.supports, ISAS):
         target = EmulatorTarget(network, isa=isa, threads=2, library=library)
         target.infer(images)
+        target.trace(images)
+
+
+# Padding with zeros and a pool between two convolutions; the output of the second one has four levels.
+def convolutions(shape, padding, hidden, weight_type):
+    nodes, source, stream, size = [], INPUT_TENSOR, UINT8, shape
+    sign = Thresholds(steps=np.zeros((1, 1), np.int64))
+    levels = Thresholds(steps=np.array([[-3, 0, 5]]), out_type=DataType("INT3"))
+
+    def weights(mh):
+        return rng.choice(np.array([-1, 1], np.int8), (mh, size[-1]))
+
+    makers = [
+        lambda **f: FmPadding(pads=padding, **f),
+        lambda **f: Swg(kernel=(3, 2), **f),
+        lambda **f: Mvau(weights=weights(hidden), weight_type=weight_type, thresholds=sign, **f),
+        lambda **f: Pool(kernel=(2, 2), stride=(2, 1), **f),
+        lambda **f: FmPadding(pads=padding, **f),
+        lambda **f: Swg(kernel=(2, 2), stride=(2, 2), **f),
+        lambda **f: Mvau(weights=weights(hidden), thresholds=levels, **f),
+        lambda **f: Swg(kernel=(1, 1), **f),
+        lambda **f: Mvau(weights=weights(3), weight_type=weight_type, **f),
+        Flatten,
+    ]
+    for make in makers:
+        node = make(input=source, in_type=stream, name=f"node_{len(nodes)}")
+        source, stream, size = node.name, node.out_type, node.out_shape(size)
+        nodes.append(node)
+    return DataflowGraph(input_shape=shape, nodes=tuple(nodes))
+
+
+for shape, padding, hidden, weight_type in itertools.product(
+    [(7, 6, 1), (6, 7, 64)], [(0, 0, 0, 0), (1, 2, 0, 1)], (9, 70), (BIPOLAR, DataType("INT8"))
+):
+    network = convolutions(shape, padding, hidden, weight_type)
+    images = rng.integers(0, 256, (9, *shape)).astype(np.uint8)
+    golden = ReferenceTarget(network).infer(images).logits
+    for isa in filter(library.supports, ISAS):
+        target = EmulatorTarget(network, isa=isa, threads=2, library=library)
+        if not np.array_equal(target.infer(images).logits, golden):
+            sys.exit(f"{isa} differs")
         target.trace(images)
 print("clean")
 """
