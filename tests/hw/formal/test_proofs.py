@@ -143,6 +143,8 @@ MUTANTS = {
         "if (advance) valid <= write",
         "valid <= write",
     ),
+    "windows do not step down": ("swg", "row", "bnn_swg", "moved(addr, SKIP % DEPTH)", "moved(addr, 1)"),
+    "windows come too early": ("swg", "row", "bnn_swg", "(have > offset)", "1'b1"),
 }
 
 
