@@ -20,10 +20,9 @@ from quant_models.checkpoint import (
     HEADER,
     CheckpointMetadata,
     load_checkpoint,
-    pack_signs,
     save_checkpoint,
-    unpack_signs,
 )
+from quant_models.layerstate import pack_signs, unpack_signs
 from quant_models.mlp import BinaryMlp, build_model
 from quant_models.spec import MlpSpec
 

@@ -11,7 +11,7 @@ from export.errors import InputError
 from quant_models.checkpoint import load_checkpoint
 from quant_models.convspec import CONV_PRESETS
 from quant_models.data import load_dataset
-from quant_models.spec import PRESETS
+from quant_models.spec import PRESETS, MlpSpec
 from quant_models.training import TrainConfig, accuracy
 from quant_models.zoo import shipped, shipped_path
 
@@ -55,6 +55,7 @@ def test_unknown_name() -> None:
 def test_file_says_how_it_was_made(name: str) -> None:
     dataset, hidden, input_mode, _ = _PROMISED[name]
     loaded = load_checkpoint(shipped_path(name))
+    assert isinstance(loaded.spec, MlpSpec)
     assert (loaded.spec.hidden, loaded.spec.input_mode) == (hidden, input_mode)
     assert loaded.metadata.dataset == dataset
     assert loaded.metadata.command == f"bitsiege train configs/{name}.toml --out DIR"
