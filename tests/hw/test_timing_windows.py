@@ -72,6 +72,12 @@ def assert_equal_runs(got, expected):
 PROBABILITIES = st.sampled_from([0.0, 0.1, 0.5, 0.9])
 
 
+def test_frames_that_leave_before_they_enter(engine):
+    """All windows of a frame lie in the border."""
+    chain = make_chain(1, 1, 2, borders=(2, 0, 0, 1), kernel=(1, 1), stride=(3, 1))
+    assert_equal_runs(engine.run(chain, 8, None, beats=True), run_golden(chain, 8, None))
+
+
 @settings(max_examples=50)
 @given(data=st.data())
 def test_native_equals_python(data, engine):

@@ -4,6 +4,7 @@
 // repeats: whole periods are skipped, and the frames after them are followed to the end again, so that every
 // count is exact.
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <new>
@@ -145,7 +146,9 @@ private:
             searching_ = false;
             job_.period_frames = frame - before_.frame;
             job_.period_cycles = cycle_ - before_.cycle;
-            skip((job_.frames - 1 - frame) / job_.period_frames);
+            // Windows that see borders alone leave before their frame enters: the side that leads sets the end.
+            const int64_t leaving = (left_ + job_.out_beats - 1) / job_.out_beats;
+            skip(std::max<int64_t>(0, job_.frames - 1 - std::max(frame, leaving)) / job_.period_frames);
         } else if (before_.frame < 0 || frame - before_.frame == before_.patience) {
             const int64_t patience = before_.frame < 0 ? 1 : 2 * before_.patience;
             before_ = Snapshot{states_, counts_, frame, cycle_, in_flight, patience};
