@@ -58,11 +58,8 @@ class FmPadding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Swg:
-    """Sliding-window generator: FINN's ConvolutionInputGenerator. A convolution is an Swg and an Mvau.
-
-    Output pixel (y, x) holds the window whose upper left corner is input pixel (y * stride, x * stride), its
-    elements in the order kernel row, kernel column, channel.
+class _Windows:
+    """What the nodes that read a feature map window by window have in common.
 
     Attributes:
         name: Unique name of the node.
@@ -73,42 +70,6 @@ class Swg:
         source: Where the output stands in the ONNX file.
     """
 
-    op_type: ClassVar[str] = "Swg"
-    name: str
-    input: str
-    in_type: DataType
-    kernel: tuple[int, int]
-    stride: tuple[int, int] = (1, 1)
-    source: Source | None = None
-
-    def __post_init__(self) -> None:
-        _check_window(self.name, self.kernel, self.stride)
-
-    @property
-    def out_type(self) -> DataType:
-        """Type of the output stream."""
-        return self.in_type
-
-    def out_shape(self, in_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Shape of the output of one frame: ``(rows, columns, kernel pixels * channels)``."""
-        rows, columns, channels = _windows(self.name, in_shape, self.kernel, self.stride)
-        return rows, columns, self.kernel[0] * self.kernel[1] * channels
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
-    """The greatest value of each channel in a window: FINN's Pool. Over ±1 that is an OR.
-
-    Attributes:
-        name: Unique name of the node.
-        input: Name of the stream read.
-        in_type: Type of that stream, and of the output.
-        kernel: Height and width of the window.
-        stride: Pixels from one window to the next, down and across.
-        source: Where the output stands in the ONNX file.
-    """
-
-    op_type: ClassVar[str] = "Pool"
     name: str
     input: str
     in_type: DataType
@@ -117,34 +78,55 @@ class Pool:
     source: Source | None = None
 
     def __post_init__(self) -> None:
-        _check_window(self.name, self.kernel, self.stride)
+        for label, sizes in (("kernel", self.kernel), ("stride", self.stride)):
+            if len(sizes) != 2 or not all(1 <= size <= MAX_WINDOW for size in sizes):
+                raise GraphFileError(f"{self.name}: {label} {sizes} must be two sizes of 1 to {MAX_WINDOW}")
 
     @property
     def out_type(self) -> DataType:
         """Type of the output stream."""
         return self.in_type
 
+    def _windows(self, in_shape: tuple[int, ...]) -> tuple[int, int, int]:
+        """Return rows and columns of windows, and the channels."""
+        height, width, channels = _feature_map(self.name, in_shape)
+        (high, wide), (down, across) = self.kernel, self.stride
+        if high > height or wide > width:
+            raise GraphFileError(
+                f"{self.name}: a window of {self.kernel} does not fit a feature map of {height}x{width}"
+            )
+        return (height - high) // down + 1, (width - wide) // across + 1, channels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swg(_Windows):
+    """Sliding-window generator: FINN's ConvolutionInputGenerator. A convolution is an Swg and an Mvau.
+
+    Output pixel (y, x) holds the window whose upper left corner is input pixel (y * stride, x * stride), its
+    elements in the order kernel row, kernel column, channel.
+    """
+
+    op_type: ClassVar[str] = "Swg"
+    stride: tuple[int, int] = (1, 1)
+
+    def out_shape(self, in_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of the output of one frame: ``(rows, columns, kernel pixels * channels)``."""
+        rows, columns, channels = self._windows(in_shape)
+        return rows, columns, self.kernel[0] * self.kernel[1] * channels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool(_Windows):
+    """The greatest value of each channel in a window: FINN's Pool. Over ±1 that is an OR."""
+
+    op_type: ClassVar[str] = "Pool"
+
     def out_shape(self, in_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of the output of one frame."""
-        return _windows(self.name, in_shape, self.kernel, self.stride)
-
-
-def _check_window(name: str, kernel: tuple[int, int], stride: tuple[int, int]) -> None:
-    for label, sizes in (("kernel", kernel), ("stride", stride)):
-        if len(sizes) != 2 or not all(1 <= size <= MAX_WINDOW for size in sizes):
-            raise GraphFileError(f"{name}: {label} {sizes} must be two sizes of 1 to {MAX_WINDOW}")
+        return self._windows(in_shape)
 
 
 def _feature_map(name: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
     if len(shape) != 3:
         raise GraphFileError(f"{name}: reads a frame of shape {shape}, not (height, width, channels)")
     return shape[0], shape[1], shape[2]
-
-
-def _windows(
-    name: str, in_shape: tuple[int, ...], kernel: tuple[int, int], stride: tuple[int, int]
-) -> tuple[int, int, int]:
-    height, width, channels = _feature_map(name, in_shape)
-    if kernel[0] > height or kernel[1] > width:
-        raise GraphFileError(f"{name}: a window of {kernel} does not fit a feature map of {height}x{width}")
-    return (height - kernel[0]) // stride[0] + 1, (width - kernel[1]) // stride[1] + 1, channels

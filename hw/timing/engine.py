@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+from dataclasses import replace
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -130,20 +131,12 @@ class TimingEngine:
             )
         if status != _DONE:
             raise MemoryError("the timing engine's working memory")
-        return _finished(result, job)
-
-
-def _finished(result: ChainRun, job: _Job) -> ChainRun:
-    return ChainRun(
-        first_in_cycle=result.first_in_cycle,
-        last_out_cycle=result.last_out_cycle,
-        in_cycles=result.in_cycles,
-        out_cycles=result.out_cycles,
-        total_cycles=int(job.cycles),
-        counts=result.counts,
-        period_frames=int(job.period_frames),
-        period_cycles=int(job.period_cycles),
-    )
+        return replace(
+            result,
+            total_cycles=int(job.cycles),
+            period_frames=int(job.period_frames),
+            period_cycles=int(job.period_cycles),
+        )
 
 
 def _set_stalls(job: _Job, stalls: Stalls | StallPattern | None) -> tuple[np.ndarray, ...]:

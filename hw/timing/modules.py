@@ -175,6 +175,14 @@ class Mvau(Pipeline):
 class Store:
     """A module that changes only when beats move."""
 
+    def ready(self, out_ready: bool) -> bool:
+        """Whether s_axis_tready is high; each module has its own rule."""
+        raise NotImplementedError
+
+    def activity(self, offered: bool, out_ready: bool) -> Activity:
+        """What this cycle is used for: it works on the beat that is offered, if it takes one."""
+        return count_as(self.ready(out_ready), offered)
+
     def quiet_cycles(self, out_ready: bool) -> int:
         """Clock edges that change nothing outside."""
         return FOREVER
@@ -209,10 +217,6 @@ class Fifo(Store):
         """Whether s_axis_tready is high."""
         return self._count < self.depth
 
-    def activity(self, offered: bool, out_ready: bool) -> Activity:
-        """What this cycle is used for."""
-        return count_as(self.ready(out_ready), offered)
-
     def clock(self, offered: bool, out_ready: bool) -> None:
         """The clock edge."""
         self._count += int(offered and self.ready(out_ready)) - int(self.valid and out_ready)
@@ -239,10 +243,6 @@ class WidthConverter(Store):
     def ready(self, out_ready: bool) -> bool:
         """Whether s_axis_tready is high."""
         return self._after_output(out_ready) < self.out_units
-
-    def activity(self, offered: bool, out_ready: bool) -> Activity:
-        """What this cycle is used for."""
-        return count_as(self.ready(out_ready), offered)
 
     def clock(self, offered: bool, out_ready: bool) -> None:
         """The clock edge."""

@@ -7,22 +7,32 @@ from collections.abc import Mapping
 from hw.timing.modules import FOREVER, Activity, Store, count_as
 
 
-class Padding(Store):
-    """bnn_fmpadding: border beats need no input, but a frame begins when its first pixel is there."""
+class _Registered(Store):
+    """A module whose output waits in a register; the next beat moves there once it is free."""
 
-    def __init__(self, p: Mapping[str, int]) -> None:
-        beats = p["CHANNELS"] // p["LANES"]
-        self.row_beats = (p["LEFT"] + p["WIDTH"] + p["RIGHT"]) * beats
-        self.rows = p["TOP"] + p["HEIGHT"] + p["BOTTOM"]
-        self.columns = (p["LEFT"] * beats, (p["LEFT"] + p["WIDTH"]) * beats)
-        self.lines = (p["TOP"], p["TOP"] + p["HEIGHT"])
-        self._at = 0
+    def __init__(self) -> None:
         self._valid = False
 
     @property
     def valid(self) -> bool:
         """Whether m_axis_tvalid is high."""
         return self._valid
+
+    def _advances(self, out_ready: bool) -> bool:
+        return out_ready or not self._valid
+
+
+class Padding(_Registered):
+    """bnn_fmpadding: border beats need no input, but a frame begins when its first pixel is there."""
+
+    def __init__(self, p: Mapping[str, int]) -> None:
+        super().__init__()
+        beats = p["CHANNELS"] // p["LANES"]
+        self.row_beats = (p["LEFT"] + p["WIDTH"] + p["RIGHT"]) * beats
+        self.rows = p["TOP"] + p["HEIGHT"] + p["BOTTOM"]
+        self.columns = (p["LEFT"] * beats, (p["LEFT"] + p["WIDTH"]) * beats)
+        self.lines = (p["TOP"], p["TOP"] + p["HEIGHT"])
+        self._at = 0
 
     @property
     def state(self) -> object:
@@ -49,9 +59,6 @@ class Padding(Store):
         """Clock edges that change nothing outside."""
         return 0 if self._advances(out_ready) and not self._inside() else FOREVER
 
-    def _advances(self, out_ready: bool) -> bool:
-        return out_ready or not self._valid
-
     def _inside(self) -> bool:
         y, x = divmod(self._at, self.row_beats)
         return self.columns[0] <= x < self.columns[1] and self.lines[0] <= y < self.lines[1]
@@ -60,10 +67,11 @@ class Padding(Store):
         return offered or not (self._inside() or self._at == 0)
 
 
-class SlidingWindow(Store):
+class SlidingWindow(_Registered):
     """bnn_swg: a buffer, read window by window; with the last beat it drops what no later window needs."""
 
     def __init__(self, p: Mapping[str, int]) -> None:
+        super().__init__()
         beats = p["CHANNELS"] // p["LANES"]
         height, width, kernel_h, kernel_w = p["HEIGHT"], p["WIDTH"], p["KERNEL_H"], p["KERNEL_W"]
         stride_h, stride_w = p.get("STRIDE_H", 1), p.get("STRIDE_W", 1)
@@ -79,12 +87,6 @@ class SlidingWindow(Store):
         extent = ((kernel_h - 1) * width + kernel_w) * beats
         self.depth = p.get("DEPTH", extent + max(extent, down) + kernel_h * kernel_w * beats)
         self._have = self._offset = self._beat = self._ky = self._x = self._y = 0
-        self._valid = False
-
-    @property
-    def valid(self) -> bool:
-        """Whether m_axis_tvalid is high."""
-        return self._valid
 
     @property
     def state(self) -> object:
@@ -97,12 +99,12 @@ class SlidingWindow(Store):
 
     def activity(self, offered: bool, out_ready: bool) -> Activity:
         """What this cycle is used for: reading a beat of a window is the work."""
-        return count_as(out_ready or not self._valid, self._have > self._offset)
+        return count_as(self._advances(out_ready), self._have > self._offset)
 
     def clock(self, offered: bool, out_ready: bool) -> None:
         """The clock edge."""
         taken = offered and self.ready(out_ready)
-        if out_ready or not self._valid:
+        if self._advances(out_ready):
             self._valid = self._have > self._offset
             if self._valid:
                 self._fetch()
@@ -110,7 +112,7 @@ class SlidingWindow(Store):
 
     def quiet_cycles(self, out_ready: bool) -> int:
         """Clock edges that change nothing outside."""
-        return 0 if (out_ready or not self._valid) and self._have > self._offset else FOREVER
+        return 0 if self._advances(out_ready) and self._have > self._offset else FOREVER
 
     def _fetch(self) -> None:
         self._beat += 1
@@ -132,20 +134,15 @@ class SlidingWindow(Store):
         self._have -= self.row_step if self._y else self.frame_step
 
 
-class Pool(Store):
+class Pool(_Registered):
     """bnn_pool: one output beat with each beat of a window's last pixel."""
 
     def __init__(self, p: Mapping[str, int]) -> None:
+        super().__init__()
         beats = p["CHANNELS"] // p["LANES"]
         self.window_beats = p["PIXELS"] * beats
         self.silent_beats = (p["PIXELS"] - 1) * beats
         self._at = 0
-        self._valid = False
-
-    @property
-    def valid(self) -> bool:
-        """Whether m_axis_tvalid is high."""
-        return self._valid
 
     @property
     def state(self) -> object:
@@ -154,11 +151,7 @@ class Pool(Store):
 
     def ready(self, out_ready: bool) -> bool:
         """Whether s_axis_tready is high."""
-        return out_ready or not self._valid
-
-    def activity(self, offered: bool, out_ready: bool) -> Activity:
-        """What this cycle is used for."""
-        return count_as(self.ready(out_ready), offered)
+        return self._advances(out_ready)
 
     def clock(self, offered: bool, out_ready: bool) -> None:
         """The clock edge."""
