@@ -1,10 +1,19 @@
 """Folding: PE and SIMD of every layer, the solver that chooses them, and FINN's JSON form of them."""
 
 from hw.folding.finn import finn_entries, read_finn_folding, write_finn_folding
-from hw.folding.model import Folding, LayerFolding, divisors, simd_values, vectors_per_frame, window_lanes
+from hw.folding.model import (
+    RAM_STYLES,
+    Folding,
+    LayerFolding,
+    divisors,
+    simd_values,
+    vectors_per_frame,
+    window_lanes,
+)
 from hw.folding.solver import solve_folding
 
 __all__ = [
+    "RAM_STYLES",
     "Folding",
     "LayerFolding",
     "divisors",

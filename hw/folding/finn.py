@@ -46,6 +46,7 @@ def read_finn_folding(path: Path, graph: DataflowGraph) -> Folding:
             node.name: LayerFolding(
                 _factor(path, entries, entry, "PE"),
                 _factor(path, entries, entry, "SIMD"),
+                str(_attribute(entries, entry, "ram_style") or "auto"),
             )
             for node, entry in zip(nodes, layers, strict=True)
         }
@@ -73,7 +74,8 @@ def finn_entries(folding: Folding, graph: DataflowGraph) -> _Entries:
     entries: _Entries = {"Defaults": {}}
     for index, node in enumerate(graph.mvaus):
         layer = folding[node.name]
-        entries[f"MVAU_hls_{index}"] = {"PE": layer.pe, "SIMD": layer.simd}
+        style = {} if layer.ram_style == "auto" else {"ram_style": layer.ram_style}
+        entries[f"MVAU_hls_{index}"] = {"PE": layer.pe, "SIMD": layer.simd, **style}
     return entries
 
 
@@ -115,7 +117,16 @@ def _layer_entries(entries: Mapping[str, object]) -> list[str]:
 
 
 def _factor(path: Path, entries: _Entries, name: str, label: str) -> int:
-    """Read PE or SIMD of one entry, or the default: ``"Defaults": {"PE": [4, ["MVAU_hls"]]}``."""
+    """Read PE or SIMD of one entry."""
+    value = _attribute(entries, name, label)
+    if not isinstance(value, int) or isinstance(value, bool):
+        found = f"is {value!r}" if value is not None else "is missing"
+        raise InputError(f"{path}: {label} of {name} {found}", hint="a positive integer", node=name)
+    return value
+
+
+def _attribute(entries: _Entries, name: str, label: str) -> object:
+    """Read a value of one entry, or its default, or None: ``"Defaults": {"PE": [4, ["MVAU_hls"]]}``."""
     value: object = entries[name].get(label)
     if value is None:
         match entries.get("Defaults", {}).get(label):
@@ -123,7 +134,4 @@ def _factor(path: Path, entries: _Entries, name: str, label: str) -> int:
                 value = default
             case _:
                 pass
-    if not isinstance(value, int) or isinstance(value, bool):
-        found = f"is {value!r}" if value is not None else "is missing"
-        raise InputError(f"{path}: {label} of {name} {found}", hint="a positive integer", node=name)
     return value

@@ -17,6 +17,8 @@ import numpy as np
 from export.errors import InputError
 from export.graph import DataflowGraph, FmPadding, Mvau, Pool, Swg
 
+RAM_STYLES = ("auto", "block", "distributed")
+
 
 @dataclass(frozen=True, slots=True)
 class LayerFolding:
@@ -25,10 +27,13 @@ class LayerFolding:
     Attributes:
         pe: Neurons computed at once; a divisor of MH.
         simd: Inputs of a neuron taken at once; a divisor of MW.
+        ram_style: Where the weights lie, one of `RAM_STYLES`: ``block`` RAM, ``distributed`` in LUTs, or
+            ``auto``, as the synthesis tool likes.
     """
 
     pe: int
     simd: int
+    ram_style: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +119,12 @@ class Folding:
             layer = self.layers[node.name]
             _check_divides(node.name, "PE", layer.pe, "MH", node.mh)
             _check_divides(node.name, "SIMD", layer.simd, "MW", node.mw)
+            if layer.ram_style not in RAM_STYLES:
+                raise InputError(
+                    f"{node.name}: the ram_style {layer.ram_style!r} is unknown",
+                    hint=f"known: {', '.join(RAM_STYLES)}",
+                    node=node.name,
+                )
             legal = simd_values(graph, node)
             if layer.simd not in legal:
                 raise InputError(

@@ -147,10 +147,23 @@ def test_finn_defaults(tmp_path):
     assert read_finn_folding(path, dense(6, 4)) == Folding({"mvau_0": LayerFolding(2, 3)})
 
 
+def test_finn_ram_style(tmp_path):
+    path = tmp_path / "folding.json"
+    folding = Folding({"mvau_0": LayerFolding(2, 3, "block"), "mvau_1": LayerFolding(1, 1)})
+    write_finn_folding(folding, dense(6, 4, 2), path)
+    assert json.loads(path.read_text())["MVAU_hls_0"] == {"PE": 2, "SIMD": 3, "ram_style": "block"}
+    assert read_finn_folding(path, dense(6, 4, 2)) == folding
+    path.write_text(
+        '{"Defaults": {"ram_style": ["distributed", ["all"]]}, "MVAU_hls_0": {"PE": 1, "SIMD": 1}}'
+    )
+    assert read_finn_folding(path, dense(6, 4))["mvau_0"].ram_style == "distributed"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("{", "not a folding JSON"),
+        ('{"MVAU_hls_0": {"PE": 1, "SIMD": 1, "ram_style": "ultra"}}', "ram_style 'ultra' is unknown"),
         ("[]", "must be an object"),
         ("[" * 100_000, "not a folding JSON"),
         ('{"MVAU_hls_0": 3}', "MVAU_hls_0 must be an object"),
