@@ -76,10 +76,11 @@ class DataConfig(Section):
     """The data set.
 
     Attributes:
-        name: ``digits`` (1,797 real 8x8 images, part of scikit-learn), ``mnist`` or ``fashion-mnist``.
+        name: ``digits`` (1,797 real 8x8 images, part of scikit-learn), ``mnist``, ``fashion-mnist``,
+            or ``cifar10-jpeg`` (CIFAR-10 as JPEG files: not the original pixels).
     """
 
-    name: Literal["digits", "mnist", "fashion-mnist"] = "digits"
+    name: Literal["digits", "mnist", "fashion-mnist", "cifar10-jpeg"] = "digits"
 
 
 class TrainSection(Section):

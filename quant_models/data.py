@@ -1,4 +1,4 @@
-"""Image data sets as uint8 arrays: MNIST, Fashion-MNIST and scikit-learn's 8x8 digits."""
+"""Image data sets as uint8 arrays: MNIST, Fashion-MNIST, a JPEG copy of CIFAR-10, scikit-learn's digits."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from export.errors import InputError
+from quant_models.cifar import CIFAR10_CLASSES, CIFAR10_JPEG, read_cifar10_jpeg
 from quant_models.download import IDX_SOURCES, IdxSource, fetch, locate
 from quant_models.idx import parse_idx, read_bytes
 
 DIGITS = "digits"
-DATASETS: tuple[str, ...] = (DIGITS, *IDX_SOURCES)
+DATASETS: tuple[str, ...] = (DIGITS, *IDX_SOURCES, CIFAR10_JPEG)
 """Names that `load_dataset` knows."""
 
 _DIGITS_TEST_IMAGES = 360
@@ -96,7 +97,8 @@ def load_dataset(name: str, *, data_dir: Path | None = None, cache_dir: Path | N
     Args:
         name: One of `DATASETS`.
         data_dir: Folder with one folder a data set, such as ``mnist/train-images-idx3-ubyte.gz`` (gzipped or
-            not). Without it the files are downloaded once. ``digits`` needs neither.
+            not). Without it the files are downloaded once. ``digits`` needs neither; ``cifar10-jpeg`` can't
+            be downloaded.
         cache_dir: Where downloads are kept; the user's cache folder by default.
 
     Raises:
@@ -104,6 +106,8 @@ def load_dataset(name: str, *, data_dir: Path | None = None, cache_dir: Path | N
     """
     if name == DIGITS:
         return _load_digits()
+    if name == CIFAR10_JPEG:
+        return _load_cifar10_jpeg(data_dir)
     source = IDX_SOURCES.get(name)
     if source is None:
         raise InputError(f"unknown data set {name!r}", hint=f"known: {', '.join(DATASETS)}", dataset=name)
@@ -128,6 +132,11 @@ def _load_idx(source: IdxSource, find: Callable[[str], Path]) -> Dataset:
         return ImageSet(images=images[..., np.newaxis], labels=labels.astype(np.int64))
 
     return Dataset(name=source.name, classes=source.classes, train=part("train"), test=part("t10k"))
+
+
+def _load_cifar10_jpeg(data_dir: Path | None) -> Dataset:
+    train, test = (ImageSet(images=images, labels=labels) for images, labels in read_cifar10_jpeg(data_dir))
+    return Dataset(name=CIFAR10_JPEG, classes=CIFAR10_CLASSES, train=train, test=test)
 
 
 def _load_digits() -> Dataset:
