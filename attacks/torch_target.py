@@ -51,7 +51,7 @@ class TorchTarget:
         self.batch_size = batch_size
         self._exponent = exponent
 
-    def infer(self, images: ImageArray) -> Inference:
+    def infer(self, images: ImageArray, first_frame: int = 0) -> Inference:
         """Compute the integer logits of uint8 images ``(N, H, W, C)``.
 
         Raises:
@@ -64,7 +64,7 @@ class TorchTarget:
                 logits.append(self._run(pixels[begin : begin + self.batch_size]))
         return Inference(logits=np.concatenate(logits))
 
-    def trace(self, images: ImageArray) -> dict[str, IntArray]:
+    def trace(self, images: ImageArray, first_frame: int = 0) -> dict[str, IntArray]:
         """Return the outputs of all nodes with thresholds and of the last one, int64 ``(N, ...)``, by name.
 
         Raises:

@@ -13,11 +13,12 @@ from math import prod
 
 from export.datatypes import UINT8, DataType
 from export.errors import GraphFileError
-from export.nodes import Flatten, IntArray, Mvau, Source, Thresholding, Thresholds, WeightArray
+from export.nodes import Add, Flatten, IntArray, Mvau, Source, Thresholding, Thresholds, WeightArray
 from export.windows import FmPadding, Pool, Swg
 
 __all__ = [
     "INPUT_TENSOR",
+    "Add",
     "DataflowGraph",
     "Flatten",
     "FmPadding",
@@ -30,11 +31,18 @@ __all__ = [
     "Thresholding",
     "Thresholds",
     "WeightArray",
+    "inputs_of",
 ]
 
 INPUT_TENSOR = "images"
 
-Node = Thresholding | Flatten | Mvau | FmPadding | Swg | Pool
+Node = Thresholding | Flatten | Mvau | FmPadding | Swg | Pool | Add
+
+
+def inputs_of(node: Node) -> tuple[tuple[str, DataType], ...]:
+    """Return name and type of every stream that a node reads."""
+    first = (node.input, node.in_type)
+    return (first, (node.other, node.other_type)) if isinstance(node, Add) else (first,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,12 +71,15 @@ class DataflowGraph:
         for node in self.nodes:
             if node.name in shapes:
                 raise GraphFileError(f"two nodes are named {node.name!r}", node=node.name)
-            if node.input not in shapes:
-                raise GraphFileError(f"{node.name} reads {node.input!r}, which no node before it writes")
-            if types[node.input] != node.in_type:
-                raise GraphFileError(
-                    f"{node.name} expects {node.in_type}, {node.input} is {types[node.input]}"
-                )
+            for name, kind in inputs_of(node):
+                if name not in shapes:
+                    raise GraphFileError(f"{node.name} reads {name!r}, which no node before it writes")
+                if types[name] != kind:
+                    raise GraphFileError(f"{node.name} expects {kind}, {name} is {types[name]}")
+                if shapes[name] != shapes[node.input]:
+                    raise GraphFileError(
+                        f"{node.name} adds streams of shape {shapes[node.input]} and {shapes[name]}"
+                    )
             shapes[node.name] = node.out_shape(shapes[node.input])
             types[node.name] = node.out_type
         if len(shapes[self.nodes[-1].name]) != 1:
@@ -84,6 +95,15 @@ class DataflowGraph:
     def mvaus(self) -> Iterator[Mvau]:
         """The matrix-vector-activation units, in order."""
         return (node for node in self.nodes if isinstance(node, Mvau))
+
+    def readers(self, name: str) -> tuple[Node, ...]:
+        """Return the nodes that read a stream, in order; a residual branch starts where there are two."""
+        return tuple(node for node in self.nodes if name in [read for read, _ in inputs_of(node)])
+
+    @property
+    def is_stochastic(self) -> bool:
+        """Whether a layer draws its weights anew for each frame."""
+        return any(node.draw is not None for node in self.mvaus)
 
     @property
     def macs(self) -> int:

@@ -16,22 +16,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from export.datatypes import DataType
 from export.errors import BitsiegeError, GraphFileError
 from export.files import atomic_file
-from export.graph import (
-    DataflowGraph,
-    Flatten,
-    FmPadding,
-    IntArray,
-    Mvau,
-    Node,
-    Pool,
-    Source,
-    Swg,
-    Thresholding,
-    Thresholds,
-)
+from export.graph import DataflowGraph
+from export.nodefile import Arrays, decode_node, encode_node
 
 FORMAT_VERSION = 1
 _KEY = "bitsiege"
@@ -46,7 +34,6 @@ _MALFORMED = (
     OverflowError,
     RecursionError,
 )
-_Arrays = dict[str, np.ndarray[Any, Any]]
 
 
 def save_graph(graph: DataflowGraph, path: Path) -> None:
@@ -99,109 +86,24 @@ def graph_hash(graph: DataflowGraph) -> str:
     return digest.hexdigest()
 
 
-def _read(path: Path) -> tuple[dict[str, str], _Arrays]:
+def _read(path: Path) -> tuple[dict[str, str], Arrays]:
     with cast(Any, safe_open(path, framework="numpy")) as handle:
         names = cast("list[str]", handle.keys())
         return handle.metadata() or {}, {name: handle.get_tensor(name) for name in names}
 
 
-def _encode(graph: DataflowGraph, *, with_sources: bool) -> tuple[dict[str, Any], _Arrays]:
-    arrays: _Arrays = {}
+def _encode(graph: DataflowGraph, *, with_sources: bool) -> tuple[dict[str, Any], Arrays]:
+    arrays: Arrays = {}
     nodes: list[dict[str, Any]] = []
     for node in graph.nodes:
-        entry: dict[str, Any] = {
-            "op_type": node.op_type,
-            "name": node.name,
-            "input": node.input,
-            "in_type": node.in_type.name,
-        }
+        entry = encode_node(node, arrays)
         if with_sources and node.source is not None:
             entry["source"] = {"tensor": node.source.tensor, "exponent": node.source.exponent}
-        if isinstance(node, Mvau):
-            entry["weight_type"] = node.weight_type.name
-            entry["weight_shape"] = list(node.weights.shape)
-            arrays[f"{node.name}.weights"] = (
-                np.packbits(node.weights > 0, bitorder="little")
-                if node.weight_type.is_bipolar
-                else node.weights
-            )
-            for label, values in (("scale", node.scale), ("bias", node.bias)):
-                if values is not None:
-                    arrays[f"{node.name}.{label}"] = values
-        if isinstance(node, FmPadding):
-            entry |= {"pads": list(node.pads), "value": node.value}
-        if isinstance(node, Swg | Pool):
-            entry |= {"kernel": list(node.kernel), "stride": list(node.stride)}
-        thresholds = node.thresholds if isinstance(node, Mvau | Thresholding) else None
-        if thresholds is not None:
-            entry["thresholds"] = {"out_type": thresholds.out_type.name, "out_bias": thresholds.out_bias}
-            arrays[f"{node.name}.thresholds"] = thresholds.steps
         nodes.append(entry)
     return {"version": FORMAT_VERSION, "input_shape": list(graph.input_shape), "nodes": nodes}, arrays
 
 
-def _decode(header: dict[str, Any], arrays: _Arrays) -> DataflowGraph:
+def _decode(header: dict[str, Any], arrays: Arrays) -> DataflowGraph:
     height, width, channels = (int(size) for size in header["input_shape"])
-    nodes = tuple(_decode_node(entry, arrays) for entry in header["nodes"])
+    nodes = tuple(decode_node(entry, arrays) for entry in header["nodes"])
     return DataflowGraph(input_shape=(height, width, channels), nodes=nodes)
-
-
-def _decode_node(entry: dict[str, Any], arrays: _Arrays) -> Node:
-    name = str(entry["name"])
-    source = None
-    if "source" in entry:
-        source = Source(tensor=str(entry["source"]["tensor"]), exponent=int(entry["source"]["exponent"]))
-    common: dict[str, Any] = {
-        "name": name,
-        "input": str(entry["input"]),
-        "in_type": DataType(entry["in_type"]),
-        "source": source,
-    }
-    thresholds = _decode_thresholds(name, entry, arrays)
-    match entry["op_type"]:
-        case Flatten.op_type:
-            return Flatten(**common)
-        case FmPadding.op_type:
-            top, left, bottom, right = (int(size) for size in entry["pads"])
-            return FmPadding(**common, pads=(top, left, bottom, right), value=int(entry["value"]))
-        case Swg.op_type:
-            return Swg(**common, kernel=_pair(entry["kernel"]), stride=_pair(entry["stride"]))
-        case Pool.op_type:
-            return Pool(**common, kernel=_pair(entry["kernel"]), stride=_pair(entry["stride"]))
-        case Thresholding.op_type if thresholds is not None:
-            return Thresholding(**common, thresholds=thresholds)
-        case Mvau.op_type:
-            weight_type = DataType(entry["weight_type"])
-            rows, columns = (int(size) for size in entry["weight_shape"])
-            weights = arrays[f"{name}.weights"]
-            if weight_type.is_bipolar:
-                fits = rows > 0 and columns > 0 and weights.size == -(-rows * columns // 8)
-                if not fits or weights.dtype != np.uint8:
-                    raise GraphFileError(f"{name}: packed weights do not fit {rows}x{columns}")
-                bits = np.unpackbits(weights, count=rows * columns, bitorder="little")
-                weights = (2 * bits.astype(np.int8) - 1).reshape(rows, columns)
-            return Mvau(
-                **common,
-                weights=weights,
-                weight_type=weight_type,
-                thresholds=thresholds,
-                scale=cast("IntArray | None", arrays.get(f"{name}.scale")),
-                bias=cast("IntArray | None", arrays.get(f"{name}.bias")),
-            )
-        case other:
-            raise GraphFileError(f"{name}: unknown operator {other!r}")
-
-
-def _pair(sizes: Any) -> tuple[int, int]:
-    height, width = (int(size) for size in sizes)
-    return height, width
-
-
-def _decode_thresholds(name: str, entry: dict[str, Any], arrays: _Arrays) -> Thresholds | None:
-    if "thresholds" not in entry:
-        return None
-    return Thresholds(
-        steps=cast("IntArray", arrays[f"{name}.thresholds"]),
-        out_type=DataType(entry["thresholds"]["out_type"]),
-        out_bias=int(entry["thresholds"]["out_bias"]),
-    )

@@ -6,13 +6,15 @@ Shapes of one frame are ``(height, width, channels)``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from export.datatypes import BIPOLAR, TERNARY, DataType
+from export.datatypes import BIPOLAR, TERNARY, DataType, smallest_int
 from export.errors import GraphFileError
 from export.nodes import Source
 
 MAX_WINDOW = 1 << 12
+# A sum over the largest window must fit 64 bits.
+_MAX_BITS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,8 @@ class _Windows:
         for label, sizes in (("kernel", self.kernel), ("stride", self.stride)):
             if len(sizes) != 2 or not all(1 <= size <= MAX_WINDOW for size in sizes):
                 raise GraphFileError(f"{self.name}: {label} {sizes} must be two sizes of 1 to {MAX_WINDOW}")
+        if self.in_type.width_bits > _MAX_BITS:
+            raise GraphFileError(f"{self.name}: reads {self.in_type}, more than {_MAX_BITS} bits")
 
     @property
     def out_type(self) -> DataType:
@@ -103,23 +107,44 @@ class Swg(_Windows):
     """Sliding-window generator: FINN's ConvolutionInputGenerator. A convolution is an Swg and an Mvau.
 
     Output pixel (y, x) holds the window whose upper left corner is input pixel (y * stride, x * stride), its
-    elements in the order kernel row, kernel column, channel.
+    elements in the order group, kernel row, kernel column, channel of the group.
+
+    Attributes:
+        groups: Parts that the channels fall into, for an Mvau with as many groups; divides the channels.
     """
 
     op_type: ClassVar[str] = "Swg"
     stride: tuple[int, int] = (1, 1)
+    groups: int = 1
 
     def out_shape(self, in_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of the output of one frame: ``(rows, columns, kernel pixels * channels)``."""
         rows, columns, channels = self._windows(in_shape)
+        if self.groups < 1 or channels % self.groups:
+            raise GraphFileError(f"{self.name}: {self.groups} groups do not divide {channels} channels")
         return rows, columns, self.kernel[0] * self.kernel[1] * channels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool(_Windows):
-    """The greatest value of each channel in a window: FINN's Pool. Over ±1 that is an OR."""
+    """The greatest value of each channel in a window, or the sum: FINN's Pool. Over ±1 the first is an OR.
+
+    An average is a sum whose scale the next layer takes in.
+
+    Attributes:
+        mode: ``max`` or ``sum``.
+    """
 
     op_type: ClassVar[str] = "Pool"
+    mode: Literal["max", "sum"] = "max"
+
+    @property
+    def out_type(self) -> DataType:
+        """The input's type, or the narrowest that holds every sum."""
+        if self.mode == "max":
+            return self.in_type
+        count = self.kernel[0] * self.kernel[1]
+        return smallest_int(count * self.in_type.minimum, count * self.in_type.maximum)
 
     def out_shape(self, in_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of the output of one frame."""

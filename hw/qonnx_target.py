@@ -50,7 +50,7 @@ class QonnxTarget:
                 hint=_HINT,
             )
 
-    def infer(self, images: ImageArray) -> Inference:
+    def infer(self, images: ImageArray, first_frame: int = 0) -> Inference:
         """Compute the integer logits of uint8 images ``(N, H, W, C)``.
 
         Raises:
@@ -65,7 +65,7 @@ class QonnxTarget:
             )
         return Inference(logits=self._read(images, [(last, last.source)])[last.name])
 
-    def trace(self, images: ImageArray) -> dict[str, IntArray]:
+    def trace(self, images: ImageArray, first_frame: int = 0) -> dict[str, IntArray]:
         """Return the outputs, int64 ``(N, ...)``, of the nodes whose integers stand in the file."""
         return self._read(
             images, [(node, node.source) for node in self.graph.nodes if node.source is not None]

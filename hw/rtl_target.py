@@ -96,7 +96,7 @@ class RtlTarget:
         """
         self._library(debug=False)
 
-    def infer(self, images: ImageArray) -> Inference:
+    def infer(self, images: ImageArray, first_frame: int = 0) -> Inference:
         """Compute the integer logits and the cycles of uint8 images ``(N, H, W, C)``.
 
         Raises:
@@ -120,7 +120,7 @@ class RtlTarget:
         """
         return self._simulate(check_images(images, self.graph), 0, stalls, beats=beats)
 
-    def trace(self, images: ImageArray) -> dict[str, IntArray]:
+    def trace(self, images: ImageArray, first_frame: int = 0) -> dict[str, IntArray]:
         """Return the outputs of the nodes that exist in hardware, int64 ``(N, ...)``, by name.
 
         They are what was seen on the streams between the layers.

@@ -55,8 +55,12 @@ class Target(Protocol):
         """Simulation, cycle-accurate simulation, or hardware."""
         ...
 
-    def infer(self, images: ImageArray) -> Inference:
-        """Compute the integer logits of uint8 images ``(N, H, W, C)``; N may be 0."""
+    def infer(self, images: ImageArray, first_frame: int = 0) -> Inference:
+        """Compute the integer logits of uint8 images ``(N, H, W, C)``; N may be 0.
+
+        ``first_frame`` is the frame index of the first image, the others follow: drawn weights depend on it
+        and on the target's seed, and nothing else does.
+        """
         ...
 
 
@@ -64,7 +68,7 @@ class Target(Protocol):
 class TracingTarget(Target, Protocol):
     """A target that can also show what flows between the layers."""
 
-    def trace(self, images: ImageArray) -> dict[str, IntArray]:
+    def trace(self, images: ImageArray, first_frame: int = 0) -> dict[str, IntArray]:
         """Return each node's output, int64 ``(N, ...)``, under the node's name in the graph.
 
         A target may leave out nodes that it does not have, such as Flatten.

@@ -66,16 +66,16 @@ class TimingTarget:
         self._emulator = EmulatorTarget(graph, threads=threads, cache_dir=cache_dir)
         self._engine = TimingEngine(cache_dir)
 
-    def infer(self, images: ImageArray) -> Inference:
+    def infer(self, images: ImageArray, first_frame: int = 0) -> Inference:
         """Compute the integer logits and the cycles of uint8 images ``(N, H, W, C)``."""
-        logits = self._emulator.infer(images).logits
+        logits = self._emulator.infer(images, first_frame).logits
         # All streams begin with a reset, and a frame is not delayed by those after it.
         stream = self._engine.run(self.chain, min(len(logits), STREAM_IMAGES)).cycles
         return Inference(logits=logits, cycles=np.resize(stream, len(logits)))
 
-    def trace(self, images: ImageArray) -> dict[str, IntArray]:
+    def trace(self, images: ImageArray, first_frame: int = 0) -> dict[str, IntArray]:
         """Return every node's output, int64 ``(N, ...)``, by name."""
-        return self._emulator.trace(images)
+        return self._emulator.trace(images, first_frame)
 
     def stream(self, images: ImageArray, stalls: Stalls | StallPattern | None = None) -> TimedStream:
         """Time a whole batch as one stream, with stalls on both sides if asked for."""

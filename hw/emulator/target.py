@@ -53,12 +53,12 @@ class EmulatorTarget:
         self._engine = NativeEngine(self._library, self.isa, self._plan)
         self._tracer: tuple[Plan, NativeEngine] | None = None
 
-    def infer(self, images: ImageArray) -> Inference:
+    def infer(self, images: ImageArray, first_frame: int = 0) -> Inference:
         """Compute the integer logits of uint8 images ``(N, H, W, C)``."""
         outputs = self._run(self._engine, self._plan, images)
         return Inference(logits=outputs[self.graph.nodes[-1].name])
 
-    def trace(self, images: ImageArray) -> dict[str, IntArray]:
+    def trace(self, images: ImageArray, first_frame: int = 0) -> dict[str, IntArray]:
         """Return every node's output, int64 ``(N, ...)``, by name.
 
         They are read from the streams that the native layers hand to each other.

@@ -17,6 +17,7 @@ from export.datatypes import BIPOLAR, UINT8, DataType
 from export.errors import GraphFileError, InputError
 from export.graph import (
     INPUT_TENSOR,
+    Add,
     DataflowGraph,
     Flatten,
     FmPadding,
@@ -204,3 +205,30 @@ def test_mutated_bytes_give_our_errors_only(path: Path) -> None:
 def test_unwritable(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="can't write"):
         save_graph(build(0), Path("/dev/full"))
+
+
+def test_sums_groups_and_drawn_weights_come_back(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    int9 = DataType("INT9")
+    swg = Swg(name="s", input=INPUT_TENSOR, in_type=UINT8, kernel=(1, 1), groups=2)
+    first = Mvau(
+        name="m",
+        input="s",
+        in_type=UINT8,
+        weights=np.array([[1], [-1]], np.int8),
+        groups=2,
+    )
+    add = Add(name="a", input="m", in_type=int9, other="m", other_type=int9)
+    pool = Pool(name="p", input="a", in_type=add.out_type, kernel=(2, 2), stride=(2, 2), mode="sum")
+    flatten = Flatten(name="f", input="p", in_type=pool.out_type)
+    means = rng.integers(-128, 128, (3, 2)).astype(np.int8)
+    last = Mvau(name="d", input="f", in_type=pool.out_type, weights=means, draw=1)
+    graph = DataflowGraph(input_shape=(2, 2, 2), nodes=(swg, first, add, pool, flatten, last))
+    save_graph(graph, tmp_path / "g")
+    loaded = load_graph(tmp_path / "g")
+    assert graph_hash(loaded) == graph_hash(graph)
+    images = rng.integers(0, 256, (3, 2, 2, 2)).astype(np.uint8)
+    expected = ReferenceTarget(graph).infer(images).logits
+    assert ReferenceTarget(loaded).infer(images).logits.tolist() == expected.tolist()
+    assert graph.readers("m") == (add,)
+    assert graph.is_stochastic
