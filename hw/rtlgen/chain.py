@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from export.graph import IntArray, Node
@@ -21,10 +21,12 @@ class ChainBuilder:
         fifo_depths: Depth of the FIFO before an Mvau or FmPadding, by node name, where not the default.
         instances: The chain so far.
         memories: Text of memory files by name.
+        with_contents: Whether memory files get their text; without it planning takes milliseconds.
     """
 
     head: Stream
     fifo_depths: Mapping[str, int]
+    with_contents: bool = True
     instances: list[Instance] = field(default_factory=list[Instance])
     memories: dict[str, str] = field(default_factory=dict[str, str])
 
@@ -42,10 +44,11 @@ class ChainBuilder:
         )
         self.head = sink
 
-    def memory(self, node: Node, role: str, words: IntArray, width_bits: int) -> str:
-        """Add a memory file; returns its name."""
+    def memory(self, node: Node, role: str, words: IntArray | Callable[[], IntArray], width_bits: int) -> str:
+        """Add a memory file, of words or of what returns them; returns its name."""
         name = f"{node.name}_{role}.mem"
-        self.memories[name] = hex_words(words, width_bits)
+        if self.with_contents:
+            self.memories[name] = hex_words(words() if callable(words) else words, width_bits)
         return name
 
     def buffer(self, node: Node, depth: int) -> None:

@@ -22,6 +22,7 @@ def plan_rtl(
     folding: Folding,
     *,
     fifo_depths: Mapping[str, int] | None = None,
+    with_contents: bool = True,
 ) -> RtlDesign:
     """Describe the hardware of a network, without writing anything.
 
@@ -29,11 +30,12 @@ def plan_rtl(
         graph: The network: a chain of nodes whose last one is an Mvau without thresholds.
         folding: PE and SIMD of every Mvau.
         fifo_depths: Depth of the FIFO before an Mvau or FmPadding, by node name, where not the default.
+        with_contents: Whether to fill the memory files; `memories` is empty without, and planning quick.
 
     Raises:
         InputError: The folding does not fit, or the hardware can't compute a node; it names the node.
     """
-    chain = build_chain(graph, folding, fifo_depths)
+    chain = build_chain(graph, folding, fifo_depths, with_contents=with_contents)
     modules = dict.fromkeys(name for i in chain.instances for name in (*_needs(i), i.module))
     return RtlDesign(
         instances=tuple(chain.instances),

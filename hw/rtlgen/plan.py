@@ -39,7 +39,11 @@ _MAX_WEIGHT_W = 8
 
 
 def build_chain(
-    graph: DataflowGraph, folding: Folding, fifo_depths: Mapping[str, int] | None = None
+    graph: DataflowGraph,
+    folding: Folding,
+    fifo_depths: Mapping[str, int] | None = None,
+    *,
+    with_contents: bool = True,
 ) -> ChainBuilder:
     """Plan the chain of modules of a network.
 
@@ -47,6 +51,7 @@ def build_chain(
         graph: The network: a chain of nodes whose last one is an Mvau without thresholds.
         folding: PE and SIMD of every Mvau; checked against the graph.
         fifo_depths: Depth of the FIFO before an Mvau or FmPadding, by node name, where not the default.
+        with_contents: Whether to fill the memory files.
 
     Raises:
         InputError: The folding does not fit, or the hardware can't compute a node; it names the node.
@@ -63,7 +68,7 @@ def build_chain(
     pixels = int(np.prod(graph.input_shape))
     lanes = _input_lanes(graph, folding)
     head = Stream(name="s_axis", dtype=UINT8, lanes=lanes, beats=pixels // lanes)
-    chain = ChainBuilder(head=head, fifo_depths=fifo_depths or {})
+    chain = ChainBuilder(head=head, fifo_depths=fifo_depths or {}, with_contents=with_contents)
     for node in graph.nodes:
         match node:
             case Thresholding():
@@ -163,7 +168,9 @@ def _add_mvau(chain: ChainBuilder, node: Mvau, folding: Folding) -> None:
     _add_input_buffer(chain, node, layer.simd, folding.synapse_fold(node))
     vectors = chain.head.beats // folding.synapse_fold(node)
     beats = vectors * folding.neuron_fold(node)
-    weights = chain.memory(node, "weights", weight_words(node, layer.pe, layer.simd), weight_width(node))
+    weights = chain.memory(
+        node, "weights", lambda: weight_words(node, layer.pe, layer.simd), weight_width(node)
+    )
     acc_w = accumulator_width(node)
     if node.thresholds is not None:
         words, field_w = threshold_words(node, node.thresholds, layer.pe), acc_w
