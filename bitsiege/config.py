@@ -36,8 +36,8 @@ class ModelConfig(Section):
 
     Attributes:
         preset: Hidden sizes of ``tfc``, ``sfc`` or ``lfc``, or a convolutional network: ``cnv``, or
-            ``paper-cnn-F`` with F of 64, 128 or 256 and perhaps ``-scaled``. The data set gives inputs and
-            classes.
+            ``paper-cnn-F`` with F of 64, 128 or 256 and perhaps ``-scaled`` or ``-stochastic``. The data set
+            gives inputs and classes.
         hidden: Neurons of each hidden layer, instead of a preset; without either, three layers of 64.
         input_mode: ``binary``: a pixel becomes ±1; ``uint8``: the first layer sees 8 bits.
         output_affine: Whether logits have a learnt fixed-point scale and bias.
@@ -51,10 +51,13 @@ class ModelConfig(Section):
             "cnv",
             "paper-cnn-64",
             "paper-cnn-64-scaled",
+            "paper-cnn-64-stochastic",
             "paper-cnn-128",
             "paper-cnn-128-scaled",
+            "paper-cnn-128-stochastic",
             "paper-cnn-256",
             "paper-cnn-256-scaled",
+            "paper-cnn-256-stochastic",
         ]
         | None
     ) = None

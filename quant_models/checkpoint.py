@@ -8,6 +8,8 @@ i counting the layers of that kind from 0:
   is the lowest bit. The inputs of a convolution are in the order channel, row, column.
 - ``conv.<i>.values``, ``linear.<i>.values``: instead of the bits, int8 weights from -127 to 127 in torch's
   shape, and ``.exponent``, int32 ``(1,)``: each stands for itself times ``2**-exponent``.
+- ``conv.<i>.means``: of drawn weights instead of the bits, their means in steps of 2**-7, int8 in torch's
+  shape.
 - ``norm.<i>.gamma``, ``.beta``, ``.mean``, ``.var``: float32 ``(channels,)``, in the order of the network.
 - ``scale.<i>``: float32 ``()``, the scalar after a convolution with `ConvStage.scaled`.
 - ``affine.scale``, ``affine.offset``: float32 ``(classes,)``, only with `MlpSpec.output_affine`.

@@ -19,6 +19,7 @@ from quant_models.layers import (
     Scale,
     UnsignedActivation,
 )
+from quant_models.stochastic import StochasticConv2d
 
 INITIAL_SCALE = 0.05
 
@@ -41,8 +42,8 @@ class BinaryConvNet(nn.Module):
         self.spec = spec
         self.grid = InputGrid(centred=spec.input_grid == "centred")
         layers: list[nn.Module] = []
-        for inputs, stage in zip(spec.channels[:-1], spec.stages, strict=True):
-            layers += _stage(inputs, stage)
+        for index, (inputs, stage) in enumerate(zip(spec.channels[:-1], spec.stages, strict=True)):
+            layers += _stage(index, inputs, stage)
         layers.append(nn.Flatten())
         for inputs, outputs in zip(spec.widths[:-2], spec.hidden, strict=True):
             layers += [BinaryLinear(inputs, outputs), BatchNorm(outputs), BinaryActivation()]
@@ -61,11 +62,8 @@ class BinaryConvNet(nn.Module):
         return cast("Tensor", self.classifier(self.features(self.grid(x)))) * 2.0**-self._shift
 
 
-def _stage(inputs: int, stage: ConvStage) -> list[nn.Module]:
-    convolution = Int8Conv2d if stage.weights == "int8" else BinaryConv2d
-    layers: list[nn.Module] = [
-        convolution(inputs, stage.channels, stage.kernel, stride=stage.stride, padding=stage.padding)
-    ]
+def _stage(index: int, inputs: int, stage: ConvStage) -> list[nn.Module]:
+    layers = [_convolution(index, inputs, stage)]
     if stage.scaled:
         layers.append(Scale(INITIAL_SCALE))
     if stage.relu:
@@ -79,6 +77,16 @@ def _stage(inputs: int, stage: ConvStage) -> list[nn.Module]:
     if stage.pool > 1:
         layers.append(nn.MaxPool2d(stage.pool))
     return layers
+
+
+def _convolution(index: int, inputs: int, stage: ConvStage) -> nn.Module:
+    outputs, kernel = stage.channels, stage.kernel
+    if stage.weights == "stochastic":
+        return StochasticConv2d(
+            inputs, outputs, kernel, layer=index, stride=stage.stride, padding=stage.padding
+        )
+    kind = Int8Conv2d if stage.weights == "int8" else BinaryConv2d
+    return kind(inputs, outputs, kernel, stride=stage.stride, padding=stage.padding)
 
 
 def _last_activation(spec: ConvSpec) -> tuple[int, int]:

@@ -22,6 +22,7 @@ from quant_models.spec import (
 
 KIND = "conv"
 Weights = Literal["binary", "int8"]
+StageWeights = Literal["binary", "int8", "stochastic"]
 InputGridKind = Literal["centred", "unsigned"]
 
 MAX_KERNEL = 64
@@ -39,10 +40,12 @@ class ConvStage:
         kernel: Side of the square kernel [pixels].
         stride: Step of the kernel [pixels].
         padding: Zeros around the image on each side [pixels]; only where 0 is a value of the input.
-        weights: ``binary``: ±1. ``int8``: -127 to 127 times a power of two.
+        weights: ``binary``: ±1. ``int8``: -127 to 127 times a power of two. ``stochastic``: ±1 drawn anew for
+            each frame, around learnt means.
         scaled: Whether one learnt positive scalar multiplies the convolution's result.
         relu: Whether negative values become 0.
-        norm: Whether BatchNorm follows.
+        norm: Whether BatchNorm follows; not after ``stochastic`` weights, because the sign of a drawn weight
+            can't be turned over, as a negative gamma asks for.
         activation: ``sign``, or the number of bits (2 to 8) of an unsigned integer quantisation.
         activation_exponent: The integer quantisation's step is ``2**-activation_exponent``; 0 with ``sign``.
         pool: Side and step of the max pool [pixels]; 1 for none.
@@ -52,7 +55,7 @@ class ConvStage:
     kernel: int
     stride: int = 1
     padding: int = 0
-    weights: Weights = "binary"
+    weights: StageWeights = "binary"
     scaled: bool = False
     relu: bool = False
     norm: bool = True
@@ -73,9 +76,16 @@ class ConvStage:
             check_field(
                 is_integer(value) and low <= value <= high, name, value, f"an integer from {low} to {high}"
             )
-        check_field(self.weights in get_args(Weights), "weights", self.weights, "binary or int8")
+        kinds = get_args(StageWeights)
+        check_field(self.weights in kinds, "weights", self.weights, " or ".join(kinds))
         for name in ("scaled", "relu", "norm"):
             check_field(isinstance(getattr(self, name), bool), name, getattr(self, name), "true or false")
+        check_field(
+            not (self.norm and self.weights == "stochastic"),
+            "norm",
+            self.norm,
+            "false with stochastic weights",
+        )
         is_bits = is_integer(self.activation) and 2 <= cast("int", self.activation) <= 8
         check_field(
             self.activation == "sign" or is_bits, "activation", self.activation, "sign or 2 to 8 bits"
@@ -241,11 +251,11 @@ def _cnv() -> ConvSpec:
     )
 
 
-def _paper_cnn(features: int, *, scaled: bool) -> ConvSpec:
+def _paper_cnn(features: int, *, scaled: bool = False, stochastic: bool = False) -> ConvSpec:
     # A 4-bit step of 1/4 suits sums that a scale near 0.05 shrinks; bare sums of 50 F signs need 8 or 16.
     exponent = 2 if scaled else -3 - (features >= 256)
     return ConvSpec(
-        name=f"paper-cnn-{features}" + ("-scaled" if scaled else ""),
+        name=f"paper-cnn-{features}" + ("-scaled" if scaled else "") + ("-stochastic" if stochastic else ""),
         input_shape=(28, 28, 1),
         stages=(
             ConvStage(channels=features, kernel=8, stride=2, padding=3, weights="int8", relu=True),
@@ -253,6 +263,7 @@ def _paper_cnn(features: int, *, scaled: bool) -> ConvSpec:
             ConvStage(
                 channels=2 * features,
                 kernel=5,
+                weights="stochastic" if stochastic else "binary",
                 relu=True,
                 scaled=scaled,
                 norm=False,
@@ -271,6 +282,7 @@ CONV_PRESETS: dict[str, ConvSpec] = {
     for spec in (
         _cnv(),
         *(_paper_cnn(features, scaled=scaled) for features in (64, 128, 256) for scaled in (False, True)),
+        *(_paper_cnn(features, stochastic=True) for features in (64, 128, 256)),
     )
 }
 """FINN's CNV (Umuroglu et al., FPGA 2017), and the MNIST network of Galloway et al. (ICLR 2018) by width."""

@@ -17,6 +17,8 @@ from brevitas.quant.fixed_point import Int8WeightPerTensorFixedPoint, Uint8ActPe
 from torch import Tensor, nn
 from torch.nn import functional
 
+from quant_models.stochastic import StochasticConv2d
+
 
 class _UnitActQuant(SignedBinaryActPerTensorConst):
     """±1 with scale 1; the gradient passes where the input lies in [-1, 1]."""
@@ -147,7 +149,7 @@ def _enlarge(weight: Tensor) -> None:
 
 BINARY_LAYERS = (BinaryLinear, BinaryConv2d)
 INT8_LAYERS = (Int8Linear, Int8Conv2d)
-WEIGHT_LAYERS = (*BINARY_LAYERS, *INT8_LAYERS)
+WEIGHT_LAYERS = (*BINARY_LAYERS, *INT8_LAYERS, StochasticConv2d)
 """Layers with latent weights, which training keeps in [-1, 1]."""
 
 

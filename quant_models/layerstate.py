@@ -11,7 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from quant_models.convspec import ConvSpec, NetworkSpec
+from export.draws import MEAN_EXPONENT
+from quant_models.convspec import ConvSpec, NetworkSpec, StageWeights
 from quant_models.layers import (
     INT8_LAYERS,
     WEIGHT_EXPONENT,
@@ -22,6 +23,7 @@ from quant_models.layers import (
     Scale,
 )
 from quant_models.mlp import BinaryMlp, Network
+from quant_models.stochastic import StochasticConv2d
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 Layout = dict[str, tuple[tuple[int, ...], type[np.generic]]]
@@ -45,7 +47,9 @@ def network_arrays(model: Network) -> Arrays:
     arrays: dict[str, npt.NDArray[Any]] = {}
     for name, layer in _weighted(model):
         weight = layer.weight.detach().numpy()
-        if isinstance(layer, INT8_LAYERS):
+        if isinstance(layer, StochasticConv2d):
+            arrays[f"{name}.means"] = np.ascontiguousarray(layer.means())
+        elif isinstance(layer, INT8_LAYERS):
             # Halves go to even, as in the layer's own rounding.
             steps = np.clip(np.rint(weight * np.float32(2.0**WEIGHT_EXPONENT)), -127, 127)
             arrays[f"{name}.values"] = np.ascontiguousarray(steps.astype(np.int8))
@@ -62,7 +66,9 @@ def restore_network(model: Network, arrays: Arrays) -> None:
     """Put checked tensors into a network; latent weights become the weights themselves."""
     for name, layer in _weighted(model):
         weight = cast("Tensor", layer.weight)
-        if isinstance(layer, INT8_LAYERS):
+        if isinstance(layer, StochasticConv2d):
+            values = arrays[f"{name}.means"].astype(np.float32) * np.float32(2.0**-MEAN_EXPONENT)
+        elif isinstance(layer, INT8_LAYERS):
             values = arrays[f"{name}.values"].astype(np.float32) * np.float32(2.0**-WEIGHT_EXPONENT)
         else:
             values = unpack_signs(arrays[f"{name}.bits"], prod(weight.shape[1:])).reshape(weight.shape)
@@ -75,12 +81,12 @@ def expected_layout(spec: NetworkSpec) -> Layout:
     """Return shape and type of each tensor that a network's file must hold."""
     expected: Layout = {}
     norms = list(spec.hidden)
-    is_int8 = False
+    classifier: StageWeights = "binary"
     if isinstance(spec, ConvSpec):
-        is_int8 = spec.classifier == "int8"
+        classifier = spec.classifier
         for index, (inputs, stage) in enumerate(zip(spec.channels[:-1], spec.stages, strict=True)):
             shape = (stage.channels, inputs, stage.kernel, stage.kernel)
-            expected |= _weight_layout(f"conv.{index}", shape, is_int8=stage.weights == "int8")
+            expected |= _weight_layout(f"conv.{index}", shape, stage.weights)
         norms = [stage.channels for stage in spec.stages if stage.norm] + norms
         scales = sum(stage.scaled for stage in spec.stages)
         expected |= {f"scale.{index}": ((), np.float32) for index in range(scales)}
@@ -88,14 +94,16 @@ def expected_layout(spec: NetworkSpec) -> Layout:
         expected |= {f"affine.{name}": ((spec.classes,), np.float32) for name in ("scale", "offset")}
     for index, (inputs, outputs) in enumerate(zip(spec.widths[:-1], spec.widths[1:], strict=True)):
         last = index == len(spec.hidden)
-        expected |= _weight_layout(f"linear.{index}", (outputs, inputs), is_int8=last and is_int8)
+        expected |= _weight_layout(f"linear.{index}", (outputs, inputs), classifier if last else "binary")
     for index, width in enumerate(norms):
         expected |= {f"norm.{index}.{name}": ((width,), np.float32) for name in _NORM}
     return expected
 
 
-def _weight_layout(name: str, shape: tuple[int, ...], *, is_int8: bool) -> Layout:
-    if is_int8:
+def _weight_layout(name: str, shape: tuple[int, ...], weights: StageWeights) -> Layout:
+    if weights == "stochastic":
+        return {f"{name}.means": (shape, np.int8)}
+    if weights == "int8":
         return {f"{name}.values": (shape, np.int8), f"{name}.exponent": ((1,), np.int32)}
     return {f"{name}.bits": ((shape[0], -(-prod(shape[1:]) // 8)), np.uint8)}
 
@@ -105,7 +113,8 @@ def _weighted(model: Network) -> Iterator[tuple[str, Any]]:
     counts = {"conv": 0, "linear": 0}
     for layer in model.modules():
         if isinstance(layer, WEIGHT_LAYERS):
-            kind = "conv" if isinstance(layer, (BinaryConv2d, Int8Conv2d)) else "linear"
+            convolutions = (BinaryConv2d, Int8Conv2d, StochasticConv2d)
+            kind = "conv" if isinstance(layer, convolutions) else "linear"
             yield f"{kind}.{counts[kind]}", layer
             counts[kind] += 1
 

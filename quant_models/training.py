@@ -24,6 +24,7 @@ from quant_models.convspec import ConvSpec, NetworkSpec
 from quant_models.data import Dataset, ImageSet
 from quant_models.layers import WEIGHT_LAYERS, Scale
 from quant_models.mlp import Network, build_model
+from quant_models.stochastic import set_frames
 from quant_models.trainconfig import TrainConfig, learning_rate
 from quant_models.trainstate import TrainState, load_state, save_state
 
@@ -154,16 +155,18 @@ def train(
 
 
 @torch.no_grad()
-def accuracy(model: Network, images: ImageSet) -> float:
+def accuracy(model: Network, images: ImageSet, *, seed: int = 0) -> float:
     """Return the part of images whose largest logit (the first among equals) is the label's.
 
     Args:
         model: The network, in eval mode.
         images: Images of its input shape.
+        seed: Of drawn weights, where the network has such: image i is frame i.
     """
     pixels, labels = _tensors(images)
     right = 0
     for start in range(0, len(labels), _EVALUATION_BATCH):
+        set_frames(model, seed=seed, first_frame=start)
         logits = model(pixels[start : start + _EVALUATION_BATCH].float() / 255.0)
         # NumPy's argmax promises the first of equal values.
         predicted = np.argmax(logits.numpy(), axis=1)
