@@ -67,7 +67,7 @@ class RtlTarget:
             folding: PE and SIMD of each layer.
             cache_dir: Where simulators are kept; None for the user's cache directory.
             workers: Streams simulated at once; None for one a core.
-            fifo_depths: Depth of the FIFO before an Mvau, by node name, where it isn't the default.
+            fifo_depths: Depth of a FIFO by its key, where it isn't the default; see `hw.rtlgen.plan_rtl`.
 
         Raises:
             InputError: The folding does not fit, or hardware can't compute the network.

@@ -43,23 +43,47 @@ class Stream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """One module of the chain.
+    """One module of a design.
 
     Attributes:
         name: Name of the instance.
         module: Name of the module, and of its file in ``hw/rtl``.
         parameters: Integers, and names of memory files.
-        source: The stream that it reads.
-        sink: The stream that it writes.
-        node: Name of the node that it belongs to.
+        sources: The streams that it reads: bnn_add two, all others one.
+        sinks: The streams that it writes: bnn_duplicate several, all others one.
+        node: Name of the node that it belongs to; a bnn_duplicate belongs to the node whose output it copies,
+            and to the first reader where it copies the images.
+        fifo_key: Key of its depth in ``fifo_depths``: the node's name; before an Add that and ``.input`` or
+            ``.other``. None where it is no bnn_fifo.
     """
 
     name: str
     module: str
     parameters: Mapping[str, int | str]
-    source: Stream
-    sink: Stream
+    sources: tuple[Stream, ...]
+    sinks: tuple[Stream, ...]
     node: str
+    fifo_key: str | None = None
+
+    @property
+    def source(self) -> Stream:
+        """The stream that it reads.
+
+        Raises:
+            ValueError: It reads several.
+        """
+        (source,) = self.sources
+        return source
+
+    @property
+    def sink(self) -> Stream:
+        """The stream that it writes.
+
+        Raises:
+            ValueError: It writes several.
+        """
+        (sink,) = self.sinks
+        return sink
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +93,8 @@ class RtlDesign:
     File names are relative to its directory, which holds nothing else.
 
     Attributes:
-        instances: The chain, in the order in which data flows.
+        instances: The modules; each comes after those whose streams it reads. The first one reads the images,
+            the last one writes the logits.
         memories: Text of every memory file by name.
         top_text: The text of the top module.
         sources: Names of all SystemVerilog files, the top last.
@@ -102,4 +127,4 @@ class RtlDesign:
     @property
     def streams(self) -> tuple[Stream, ...]:
         """The outputs of the nodes, in order: what a trace can show."""
-        return tuple(i.sink for i in self.instances if i.sink.node is not None)
+        return tuple(sink for i in self.instances for sink in i.sinks if sink.node is not None)

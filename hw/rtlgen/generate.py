@@ -10,7 +10,7 @@ from export.files import atomic_directory
 from export.graph import DataflowGraph
 from hw.folding import Folding
 from hw.rtlgen.design import TOP, Instance, RtlDesign
-from hw.rtlgen.plan import build_chain
+from hw.rtlgen.plan import build_design
 from hw.rtlgen.verilog import write_top
 
 _AGAIN = "it was changed, or made by another version: compile the network again"
@@ -27,20 +27,21 @@ def plan_rtl(
     """Describe the hardware of a network, without writing anything.
 
     Args:
-        graph: The network: a chain of nodes whose last one is an Mvau without thresholds.
+        graph: The network: any graph whose last node is an Mvau without thresholds.
         folding: PE and SIMD of every Mvau.
-        fifo_depths: Depth of the FIFO before an Mvau or FmPadding, by node name, where not the default.
+        fifo_depths: Depth of a FIFO by its key, where not the default: the name of the Mvau or FmPadding
+            after it; before an Add the Add's name and ``.input`` or ``.other``.
         with_contents: Whether to fill the memory files; `memories` is empty without, and planning quick.
 
     Raises:
         InputError: The folding does not fit, or the hardware can't compute a node; it names the node.
     """
-    chain = build_chain(graph, folding, fifo_depths, with_contents=with_contents)
-    modules = dict.fromkeys(name for i in chain.instances for name in (*_needs(i), i.module))
+    builder = build_design(graph, folding, fifo_depths, with_contents=with_contents)
+    modules = dict.fromkeys(name for i in builder.instances for name in (*_needs(i), i.module))
     return RtlDesign(
-        instances=tuple(chain.instances),
-        memories=chain.memories,
-        top_text=write_top(chain.instances),
+        instances=tuple(builder.instances),
+        memories=builder.memories,
+        top_text=write_top(builder.instances),
         sources=(*(f"{name}.sv" for name in modules), f"{TOP}.sv"),
     )
 
@@ -55,10 +56,11 @@ def generate_rtl(
     """Write the hardware of a network to a directory of its own; the same input gives the same bytes.
 
     Args:
-        graph: The network: a chain of nodes whose last one is an Mvau without thresholds.
+        graph: The network: any graph whose last node is an Mvau without thresholds.
         folding: PE and SIMD of every Mvau.
         directory: Replaced as a whole. The memory files are read from the parameter ``MEM_DIR`` of the top.
-        fifo_depths: Depth of the FIFO before an Mvau or FmPadding, by node name, where not the default.
+        fifo_depths: Depth of a FIFO by its key, where not the default: the name of the Mvau or FmPadding
+            after it; before an Add the Add's name and ``.input`` or ``.other``.
 
     Returns:
         What was written.

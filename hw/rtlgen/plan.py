@@ -1,4 +1,4 @@
-"""From a graph and a folding to the chain of module instances and the contents of their memories."""
+"""From a graph and a folding to module instances and the contents of their memories."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ import numpy as np
 from export.datatypes import UINT8, DataType
 from export.errors import InputError
 from export.graph import (
-    INPUT_TENSOR,
+    Add,
     DataflowGraph,
     Flatten,
     FmPadding,
     IntArray,
     Mvau,
+    Node,
     Pool,
     Swg,
     Thresholding,
+    inputs_of,
 )
 from hw.folding import Folding, window_lanes
-from hw.rtlgen.chain import ChainBuilder
+from hw.rtlgen.builder import DesignBuilder, count_readers
 from hw.rtlgen.design import LABEL_W, Stream
+from hw.rtlgen.joins import add_sum
 from hw.rtlgen.memory import (
     accumulator_width,
     offset_words,
@@ -38,26 +41,27 @@ _MAX_IN_W = 32
 _MAX_WEIGHT_W = 8
 
 
-def build_chain(
+def build_design(
     graph: DataflowGraph,
     folding: Folding,
     fifo_depths: Mapping[str, int] | None = None,
     *,
     with_contents: bool = True,
-) -> ChainBuilder:
-    """Plan the chain of modules of a network.
+) -> DesignBuilder:
+    """Plan the modules of a network.
 
     Args:
-        graph: The network: a chain of nodes whose last one is an Mvau without thresholds.
+        graph: The network: any graph whose last node is an Mvau without thresholds.
         folding: PE and SIMD of every Mvau; checked against the graph.
-        fifo_depths: Depth of the FIFO before an Mvau or FmPadding, by node name, where not the default.
+        fifo_depths: Depth of a FIFO by its key, where not the default: the name of the Mvau or FmPadding
+            after it; before an Add the Add's name and ``.input`` or ``.other``.
         with_contents: Whether to fill the memory files.
 
     Raises:
         InputError: The folding does not fit, or the hardware can't compute a node; it names the node.
     """
     folding.validate(graph)
-    _check_chain(graph)
+    _check_nodes(graph)
     last = graph.nodes[-1]
     if not isinstance(last, Mvau) or last.thresholds is not None:
         raise InputError(
@@ -67,38 +71,44 @@ def build_chain(
         )
     pixels = int(np.prod(graph.input_shape))
     lanes = _input_lanes(graph, folding)
-    head = Stream(name="s_axis", dtype=UINT8, lanes=lanes, beats=pixels // lanes)
-    chain = ChainBuilder(head=head, fifo_depths=fifo_depths or {}, with_contents=with_contents)
+    builder = DesignBuilder(graph=graph, fifo_depths=fifo_depths or {}, with_contents=with_contents)
+    builder.start(Stream(name="s_axis", dtype=UINT8, lanes=lanes, beats=pixels // lanes))
     for node in graph.nodes:
-        match node:
-            case Thresholding():
-                _add_thresholding(chain, node)
-            case Mvau():
-                _add_mvau(chain, node, folding)
-            case FmPadding():
-                before = next((n for n in graph.mvaus if n.name == node.input), None)
-                interval = None if before is None else folding.synapse_fold(before)
-                add_padding(chain, node, graph.shapes[node.input], interval)
-            case Swg():
-                add_windows(chain, node, graph.shapes[node.input], _simd_after(graph, folding, node))
-            case Pool():
-                add_pool(chain, node, graph.shapes[node.input])
-            case Flatten():
-                pass
-    _add_label_select(chain, last)
-    return chain
+        if not isinstance(node, Flatten):
+            _add_node(builder, node, folding)
+    builder.open(last.name)
+    _add_label_select(builder, last)
+    return builder
 
 
-def _check_chain(graph: DataflowGraph) -> None:
-    """Check that each node reads the one before it, and that its name can name files and wires."""
-    previous = INPUT_TENSOR
+def _add_node(builder: DesignBuilder, node: Node, folding: Folding) -> None:
+    graph = builder.graph
+    if isinstance(node, Add):
+        add_sum(builder, node)
+        builder.close(node)
+        return
+    builder.open(node.input)
+    match node:
+        case Thresholding():
+            _add_thresholding(builder, node)
+        case Mvau():
+            _add_mvau(builder, node, folding)
+        case FmPadding():
+            before = _layer_before(graph, node)
+            interval = None if before is None else folding.synapse_fold(before)
+            add_padding(builder, node, graph.shapes[node.input], interval)
+        case Swg():
+            add_windows(builder, node, graph.shapes[node.input], _simd_after(graph, folding, node))
+        case Pool():
+            add_pool(builder, node, graph.shapes[node.input])
+        case Flatten():
+            raise ValueError(f"{node.name}: a Flatten is no hardware")
+    builder.close(node)
+
+
+def _check_nodes(graph: DataflowGraph) -> None:
+    """Check that hardware can compute each node, and that its name can name files and wires."""
     for node in graph.nodes:
-        if node.input != previous:
-            raise InputError(
-                f"{node.name} reads {node.input!r}, not the node before it",
-                hint="hardware is generated for a chain of layers",
-                node=node.name,
-            )
         if (
             not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,99}", node.name)
             or "__" in node.name
@@ -109,15 +119,20 @@ def _check_chain(graph: DataflowGraph) -> None:
                 hint="names are letters, digits and single underscores, without 'axis'",
                 node=node.name,
             )
+        if node is not graph.nodes[-1] and not count_readers(graph, node.name):
+            raise InputError(
+                f"nothing reads {node.name}", hint="its stream would stand still in hardware", node=node.name
+            )
         if isinstance(node, Mvau):
             _check_weights(node)
-        if node.in_type.width_bits > _MAX_IN_W:
+        if any(kind.width_bits > _MAX_IN_W for _, kind in inputs_of(node)):
             raise InputError(f"{node.name}: {node.in_type} inputs have more than 32 bits", node=node.name)
-        previous = node.name
 
 
 def _check_weights(node: Mvau) -> None:
     kind = node.weight_type
+    if node.draw is not None:
+        raise InputError(f"{node.name}: hardware draws no weights yet", node=node.name)
     if not kind.is_bipolar and not (kind.is_signed and 2 <= kind.width_bits <= _MAX_WEIGHT_W):
         raise InputError(
             f"{node.name}: weights are {kind}, hardware is generated for BIPOLAR and INT2 to INT8",
@@ -136,18 +151,29 @@ def _input_lanes(graph: DataflowGraph, folding: Folding) -> int:
 
 
 def _simd_after(graph: DataflowGraph, folding: Folding, node: Swg) -> int:
-    """SIMD of the first layer after a window generator."""
-    rest = graph.nodes[graph.nodes.index(node) :]
-    return next(folding[after.name].simd for after in rest if isinstance(after, Mvau))
+    """SIMD of the layer that reads a window generator's windows; the first of several."""
+    reader: Node = node
+    while not isinstance(reader, Mvau):
+        reader = graph.readers(reader.name)[0]
+    return folding[reader.name].simd
 
 
-def _add_thresholding(chain: ChainBuilder, node: Thresholding) -> None:
-    source, thresholds = chain.head, node.thresholds
+def _layer_before(graph: DataflowGraph, node: Node) -> Mvau | None:
+    """The layer whose outputs a node reads, one for one; through an Add that of its first input."""
+    nodes = {before.name: before for before in graph.nodes}
+    before = nodes.get(node.input)
+    while isinstance(before, Thresholding | Add):
+        before = nodes.get(before.input)
+    return before if isinstance(before, Mvau) else None
+
+
+def _add_thresholding(builder: DesignBuilder, node: Thresholding) -> None:
+    source, thresholds = builder.head, node.thresholds
     if node.in_type.is_bipolar:
         raise InputError(f"{node.name}: thresholds of a BIPOLAR stream are no hardware", node=node.name)
     words = stream_threshold_words(thresholds, node.in_type, source.lanes)
     sink = Stream(name=node.name, dtype=node.out_type, lanes=source.lanes, beats=source.beats, node=node.name)
-    chain.append(
+    builder.append(
         "bnn_thresholding",
         "",
         node,
@@ -159,16 +185,16 @@ def _add_thresholding(chain: ChainBuilder, node: Thresholding) -> None:
         OUT_BIAS=0 if node.out_type.is_bipolar else thresholds.out_bias,
         OUT_W=sink.element_w,
         DEPTH=len(words),
-        THRESHOLD_FILE=chain.memory(node, "thresholds", words, node.in_type.width_bits + 1),
+        THRESHOLD_FILE=builder.memory(node, "thresholds", words, node.in_type.width_bits + 1),
     )
 
 
-def _add_mvau(chain: ChainBuilder, node: Mvau, folding: Folding) -> None:
+def _add_mvau(builder: DesignBuilder, node: Mvau, folding: Folding) -> None:
     layer = folding[node.name]
-    _add_input_buffer(chain, node, layer.simd, folding.synapse_fold(node))
-    vectors = chain.head.beats // folding.synapse_fold(node)
+    _add_input_buffer(builder, node, layer.simd, folding.synapse_fold(node))
+    vectors = builder.head.beats // folding.synapse_fold(node)
     beats = vectors * folding.neuron_fold(node)
-    weights = chain.memory(
+    weights = builder.memory(
         node, "weights", lambda: weight_words(node, layer.pe, layer.simd), weight_width(node)
     )
     acc_w = accumulator_width(node)
@@ -184,7 +210,7 @@ def _add_mvau(chain: ChainBuilder, node: Mvau, folding: Folding) -> None:
     sink = Stream(
         name=name, dtype=dtype, lanes=layer.pe, beats=beats, node=node.name if name == node.name else None
     )
-    chain.append(
+    builder.append(
         "bnn_mvau",
         "",
         node,
@@ -203,25 +229,25 @@ def _add_mvau(chain: ChainBuilder, node: Mvau, folding: Folding) -> None:
         ACC_W=acc_w,
         OUT_W=sink.element_w,
         WEIGHT_FILE=weights,
-        PARAM_FILE=chain.memory(node, "params", words, field_w),
+        PARAM_FILE=builder.memory(node, "params", words, field_w),
     )
     if node.scale is not None:
-        _add_scale_bias(chain, node, node.scale, layer.pe)
+        _add_scale_bias(builder, node, node.scale, layer.pe)
 
 
-def _add_input_buffer(chain: ChainBuilder, node: Mvau, simd: int, synapse_fold: int) -> None:
-    chain.convert(node, simd)
+def _add_input_buffer(builder: DesignBuilder, node: Mvau, simd: int, synapse_fold: int) -> None:
+    builder.convert(node, simd)
     # One vector is enough for full rate: a consumer reads it in one burst and leaves the stream alone for the
     # rest of its cycles, in which the next vector comes in.
-    chain.buffer(node, synapse_fold)
+    builder.buffer(node, synapse_fold)
 
 
-def _add_scale_bias(chain: ChainBuilder, node: Mvau, scale: IntArray, pe: int) -> None:
-    source = chain.head
+def _add_scale_bias(builder: DesignBuilder, node: Mvau, scale: IntArray, pe: int) -> None:
+    source = builder.head
     bias = np.zeros_like(scale) if node.bias is None else node.bias
     scale_w = max(int(s).bit_length() for s in scale) + 1
     sink = Stream(name=node.name, dtype=node.out_type, lanes=pe, beats=source.beats, node=node.name)
-    chain.append(
+    builder.append(
         "bnn_scale_bias",
         "__scale_bias",
         node,
@@ -231,16 +257,16 @@ def _add_scale_bias(chain: ChainBuilder, node: Mvau, scale: IntArray, pe: int) -
         IN_W=source.element_w,
         SCALE_W=scale_w,
         OUT_W=sink.element_w,
-        SCALE_FILE=chain.memory(node, "scale", scale.reshape(-1, pe), scale_w),
-        BIAS_FILE=chain.memory(node, "bias", bias.reshape(-1, pe), sink.element_w),
+        SCALE_FILE=builder.memory(node, "scale", scale.reshape(-1, pe), scale_w),
+        BIAS_FILE=builder.memory(node, "bias", bias.reshape(-1, pe), sink.element_w),
     )
 
 
-def _add_label_select(chain: ChainBuilder, node: Mvau) -> None:
-    source = chain.head
+def _add_label_select(builder: DesignBuilder, node: Mvau) -> None:
+    source = builder.head
     logit_w = -(-source.element_w // _BYTE) * _BYTE
     sink = Stream(name="m_axis", dtype=DataType(f"INT{logit_w}"), lanes=source.lanes, beats=source.beats)
-    chain.append(
+    builder.append(
         "bnn_label_select",
         "__label_select",
         node,

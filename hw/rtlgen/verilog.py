@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from hw.rtlgen.design import LABEL_W, TOP, Instance, Stream
 
 _HEADER = """\
-/// Generated accelerator: a chain of layers between two AXI4-Streams.
+/// Generated accelerator: layers between two AXI4-Streams.
 ///
 /// In: {in_beats} beats a frame of {in_lanes} uint8 pixels in NHWC order, the first one in the low byte.
 /// Out: {out_beats} beats a frame of {out_lanes} logits in {logit_w} bits, two's complement; above them the
@@ -29,6 +29,7 @@ module {top} #(
     input  wire logic {none} m_axis_tready
 );
 """
+_ROLES = ("tdata", "tvalid", "tready")
 _FOOTER = """
 endmodule
 
@@ -40,7 +41,7 @@ def write_top(instances: Sequence[Instance]) -> str:
     """Return the SystemVerilog text of the top module.
 
     Args:
-        instances: The chain.
+        instances: The modules, each after those whose streams it reads.
     """
     source, sink = instances[0].source, instances[-1].sink
     high_in, high_out = str(source.width_bits - 1), str(sink.width_bits + LABEL_W - 1)
@@ -58,7 +59,7 @@ def write_top(instances: Sequence[Instance]) -> str:
         none=" " * (digits + 4),
     )
     parts = [header]
-    parts += [_declare(i.sink) for i in instances[:-1]]
+    parts += [_declare(sink) for i in instances[:-1] for sink in i.sinks]
     parts += [_instantiate(i, last=i is instances[-1]) for i in instances]
     return "".join(parts) + _FOOTER
 
@@ -74,9 +75,11 @@ def _declare(stream: Stream) -> str:
 
 def _instantiate(instance: Instance, *, last: bool) -> str:
     ports = [("clk", "clk"), ("rst_n", "rst_n")]
-    roles = ("tdata", "tvalid", "tready")
-    ports += [(f"s_axis_{role}", f"{instance.source.name}_{role}") for role in roles]
-    ports += [(f"m_axis_{role}", f"{instance.sink.name}_{role}") for role in roles]
+    for index, source in enumerate(instance.sources):
+        port = "s_axis" if len(instance.sources) == 1 else f"s{index}_axis"
+        ports += [(f"{port}_{role}", f"{source.name}_{role}") for role in _ROLES]
+    for role in _ROLES:
+        ports.append((f"m_axis_{role}", _joined([f"{sink.name}_{role}" for sink in instance.sinks])))
     if last:
         ports.append(("m_axis_tlast", "m_axis_tlast"))
     parameters = [(name, _literal(value)) for name, value in instance.parameters.items()]
@@ -84,6 +87,11 @@ def _instantiate(instance: Instance, *, last: bool) -> str:
         f"\n  {instance.module} #(\n{_connections(parameters)}\n"
         f"  ) {instance.name} (\n{_connections(ports)}\n  );\n"
     )
+
+
+def _joined(wires: Sequence[str]) -> str:
+    """One wire, or several side by side, the first one in the low bits."""
+    return wires[0] if len(wires) == 1 else f"{{{', '.join(reversed(wires))}}}"
 
 
 def _connections(pairs: Iterable[tuple[str, str]]) -> str:

@@ -7,12 +7,12 @@ import math
 from export.datatypes import BIPOLAR
 from export.graph import FmPadding, Pool, Swg
 from hw.folding import window_lanes
-from hw.rtlgen.chain import ChainBuilder
+from hw.rtlgen.builder import DesignBuilder
 from hw.rtlgen.design import Stream
 
 
 def add_padding(
-    chain: ChainBuilder, node: FmPadding, shape: tuple[int, ...], interval_cycles: int | None
+    builder: DesignBuilder, node: FmPadding, shape: tuple[int, ...], interval_cycles: int | None
 ) -> None:
     """Add a border, at the lanes of the stream that comes in.
 
@@ -20,21 +20,21 @@ def add_padding(
     from standing still meanwhile.
 
     Args:
-        chain: Grows by the instance, and a width converter where a beat would cross a pixel's end.
+        builder: Grows by the instance, and a width converter where a beat would cross a pixel's end.
         node: The node.
         shape: ``(height, width, channels)`` of its input.
         interval_cycles: Cycles from beat to beat of the layer before, or None where no layer is directly
             before.
     """
-    lanes = _pixel_lanes(chain, node, shape[2])
+    lanes = _pixel_lanes(builder, node, shape[2])
     rows, columns, channels = node.out_shape(shape)
     beats = rows * columns * channels // lanes
     top, left, bottom, right = node.pads
     if interval_cycles is not None:
         border = ((top + bottom) * columns + left + right) * channels // lanes
-        chain.buffer(node, -(-border // interval_cycles) + 1)
+        builder.buffer(node, -(-border // interval_cycles) + 1)
     out_type = node.out_type
-    chain.append(
+    builder.append(
         "bnn_fmpadding",
         "",
         node,
@@ -53,32 +53,32 @@ def add_padding(
     )
 
 
-def add_windows(chain: ChainBuilder, node: Swg, shape: tuple[int, ...], simd: int) -> None:
+def add_windows(builder: DesignBuilder, node: Swg, shape: tuple[int, ...], simd: int) -> None:
     """Add a window generator for a layer of that SIMD.
 
     Args:
-        chain: Grows by the instance, and a width converter where the lanes differ.
+        builder: Grows by the instance, and a width converter where the lanes differ.
         node: The node.
         shape: ``(height, width, channels)`` of its input.
         simd: Inputs that the layer after it takes at once.
     """
-    chain.convert(node, window_lanes(shape[2], simd))
-    _append_generator(chain, node, "", shape, node.name)
+    builder.convert(node, window_lanes(shape[2], simd))
+    _append_generator(builder, node, "", shape, node.name)
 
 
-def add_pool(chain: ChainBuilder, node: Pool, shape: tuple[int, ...]) -> None:
+def add_pool(builder: DesignBuilder, node: Pool, shape: tuple[int, ...]) -> None:
     """Add a window generator and the unit that reduces its windows, at the lanes that come in.
 
     Args:
-        chain: Grows by the instances.
+        builder: Grows by the instances.
         node: The node.
         shape: ``(height, width, channels)`` of its input.
     """
-    lanes = _pixel_lanes(chain, node, shape[2])
-    _append_generator(chain, node, "__swg", shape, None)
+    lanes = _pixel_lanes(builder, node, shape[2])
+    _append_generator(builder, node, "__swg", shape, None)
     rows, columns, channels = node.out_shape(shape)
     beats = rows * columns * channels // lanes
-    chain.append(
+    builder.append(
         "bnn_pool",
         "",
         node,
@@ -91,20 +91,20 @@ def add_pool(chain: ChainBuilder, node: Pool, shape: tuple[int, ...]) -> None:
     )
 
 
-def _pixel_lanes(chain: ChainBuilder, node: FmPadding | Pool, channels: int) -> int:
+def _pixel_lanes(builder: DesignBuilder, node: FmPadding | Pool, channels: int) -> int:
     """Make sure that a beat holds elements of one pixel; returns its elements."""
-    chain.convert(node, math.gcd(channels, chain.head.lanes))
-    return chain.head.lanes
+    builder.convert(node, math.gcd(channels, builder.head.lanes))
+    return builder.head.lanes
 
 
 def _append_generator(
-    chain: ChainBuilder, node: Swg | Pool, role: str, shape: tuple[int, ...], stream: str | None
+    builder: DesignBuilder, node: Swg | Pool, role: str, shape: tuple[int, ...], stream: str | None
 ) -> None:
-    source = chain.head
+    source = builder.head
     height, width, channels = shape
     rows, columns, _ = node.out_shape(shape)
     beats = rows * columns * math.prod(node.kernel) * channels // source.lanes
-    chain.append(
+    builder.append(
         "bnn_swg",
         role,
         node,

@@ -50,7 +50,12 @@ def make_chain(
         sink = Stream(name=f"stage_{index}", dtype=UINT8, lanes=1, beats=beats)
         instances.append(
             Instance(
-                name=f"u_{index}", module=module, parameters=parameters, source=source, sink=sink, node="n"
+                name=f"u_{index}",
+                module=module,
+                parameters=parameters,
+                sources=(source,),
+                sinks=(sink,),
+                node="n",
             )
         )
         source = sink

@@ -114,8 +114,9 @@ def test_names_that_could_leave_the_directory_or_the_syntax_are_refused(name):
         plan_rtl(graph, Folding({name: LayerFolding(pe=4, simd=3), "mvau_1": LayerFolding(pe=2, simd=4)}))
 
 
-def test_a_branch_is_refused():
-    nodes = [*make_nodes(), Flatten(name="flatten_1", input="mvau_0", in_type=BIPOLAR)]
+def test_a_stream_that_nothing_reads_is_refused():
+    nodes = [*make_nodes()[:3], Flatten(name="flatten_1", input="mvau_0", in_type=BIPOLAR)]
+    nodes.append(replace(make_nodes()[3], input="mvau_0"))
     graph = DataflowGraph(input_shape=(2, 2, 3), nodes=tuple(nodes))
-    with pytest.raises(InputError, match="flatten_1 reads 'mvau_0', not the node before it"):
+    with pytest.raises(InputError, match="nothing reads flatten_1"):
         plan_rtl(graph, FOLDING)
