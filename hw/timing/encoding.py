@@ -14,7 +14,7 @@ from hw.timing.catalogue import build_module
 from hw.timing.modules import Fifo, Module, Mvau, Pipeline, WidthConverter
 from hw.timing.windows import Padding, Pool, SlidingWindow
 
-# Words of a row: the kind, then its parameters. The kinds are numbered as in native/modules.hpp.
+# Words of a row: the kind, then its parameters. The kinds are numbered as in native/job.hpp.
 ROW_WORDS = 12
 _PIPELINE, _MVAU, _FIFO, _CONVERTER, _PADDING, _WINDOW, _POOL = range(7)
 
@@ -58,6 +58,19 @@ class TimingChain:
         """Return the Python models of all modules, in the state after a reset."""
         return [build_module(instance) for instance in self.instances]
 
+    def streams(self) -> IntArray:
+        """Return beats a frame, producer and consumer of each stream, int64 ``(streams, 3)``.
+
+        Modules are numbered as in `instances`; -1 is the source, and the sink.
+        """
+        producers = {instance.sink.name: index for index, instance in enumerate(self.instances)}
+        rows = [
+            (instance.source.beats, producers.get(instance.source.name, -1), index)
+            for index, instance in enumerate(self.instances)
+        ]
+        rows.append((self.instances[-1].sink.beats, len(self.instances) - 1, -1))
+        return np.array(rows, np.int64)
+
     def rows(self) -> IntArray:
         """Return the modules as the native engine reads them, int64 ``(modules, ROW_WORDS)``."""
         rows = np.zeros((len(self.instances), ROW_WORDS), np.int64)
@@ -76,7 +89,7 @@ def _deepened(instance: Instance, depths: Mapping[str, int]) -> Instance:
 def _encode(model: Module) -> tuple[int, ...]:
     match model:
         case Mvau():
-            return _MVAU, model.latency_cycles, model.synapse_fold, model.steps
+            return _MVAU, model.latency_cycles, model.synapse_fold, model.steps // model.synapse_fold
         case Pipeline():
             return _PIPELINE, model.latency_cycles
         case Fifo():

@@ -18,25 +18,25 @@ from hw.timing.run import ChainRun
 from hw.timing.stalls import StallPattern, Stalls, of_256
 from hw.verilator.tools import find_compiler, run_tool
 
-DEADLINE_CYCLES = 1 << 32
 _LIBRARY = "libtiming.so"
 _SOURCE = "engine.cpp"
 _FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-Wall", "-Wextra")
-# Outcomes and modes; the same numbers as in native/engine.cpp.
+# Outcomes and modes; the same numbers as in native/job.hpp.
 _DONE, _HUNG = 0, 1
 _FREE, _RANDOM, _GIVEN = range(3)
 
 
 class _Job(ctypes.Structure):
-    """Same layout as ``Job`` in native/engine.cpp."""
+    """Same layout as ``Job`` in native/job.hpp."""
 
     _fields_ = (
         ("modules", ctypes.c_void_p),
-        ("count", ctypes.c_int64),
+        ("module_count", ctypes.c_int64),
+        ("streams", ctypes.c_void_p),
+        ("stream_count", ctypes.c_int64),
         ("frames", ctypes.c_int64),
-        ("in_beats", ctypes.c_int64),
-        ("out_beats", ctypes.c_int64),
         ("mode", ctypes.c_int64),
+        ("until_periodic", ctypes.c_int64),
         ("seed", ctypes.c_uint64),
         ("in_stall", ctypes.c_int64),
         ("out_stall", ctypes.c_int64),
@@ -44,13 +44,13 @@ class _Job(ctypes.Structure):
         ("source_length", ctypes.c_int64),
         ("sink_busy", ctypes.c_void_p),
         ("sink_length", ctypes.c_int64),
-        ("deadline", ctypes.c_int64),
         ("in_cycles", ctypes.c_void_p),
         ("out_cycles", ctypes.c_void_p),
         ("first_in", ctypes.c_void_p),
         ("last_out", ctypes.c_void_p),
         ("counts", ctypes.c_void_p),
         ("cycles", ctypes.c_int64),
+        ("followed", ctypes.c_int64),
         ("period_frames", ctypes.c_int64),
         ("period_cycles", ctypes.c_int64),
     )
@@ -77,7 +77,8 @@ class TimingEngine:
         stalls: Stalls | StallPattern | None = None,
         *,
         beats: bool = False,
-        deadline_cycles: int = DEADLINE_CYCLES,
+        counts: bool = True,
+        until_periodic: bool = False,
     ) -> ChainRun:
         """Follow frames through a chain, exactly.
 
@@ -86,15 +87,16 @@ class TimingEngine:
             frames: Frames N, sent back to back after a reset.
             stalls: Idle cycles of source and sink; None for none.
             beats: Whether to return the cycle of every beat.
-            deadline_cycles: Cycles without a beat on either side after which the chain counts as hung.
+            counts: Whether to count what each module does; without, its counts are 0.
+            until_periodic: Whether to stop where the rest would repeat; cycles after it are -1.
 
         Raises:
             InputError: A negative number of frames.
-            CheckFailedError: The chain hangs; the message names the frame and the cycle.
+            CheckFailedError: The chain hangs; the message names the frame, the cycle and the full FIFOs.
         """
         if frames < 0:
             raise InputError(f"the number of frames must be at least 0, not {frames}")
-        rows = chain.rows()
+        rows, streams = chain.rows(), chain.streams()
         result = ChainRun(
             first_in_cycle=np.full(frames, -1, np.int64),
             last_out_cycle=np.full(frames, -1, np.int64),
@@ -102,41 +104,52 @@ class TimingEngine:
             out_cycles=np.full((frames * beats, chain.out_beats), -1, np.int64),
             total_cycles=0,
             counts=np.zeros((len(rows), 4), np.int64),
+            followed_frames=0,
             period_frames=0,
             period_cycles=0,
         )
         job = _Job(
             modules=rows.ctypes.data,
-            count=len(rows),
+            module_count=len(rows),
+            streams=streams.ctypes.data,
+            stream_count=len(streams),
             frames=frames,
-            in_beats=chain.in_beats,
-            out_beats=chain.out_beats,
-            deadline=deadline_cycles,
+            until_periodic=int(until_periodic),
             in_cycles=result.in_cycles.ctypes.data if beats else None,
             out_cycles=result.out_cycles.ctypes.data if beats else None,
             first_in=result.first_in_cycle.ctypes.data,
             last_out=result.last_out_cycle.ctypes.data,
-            counts=result.counts.ctypes.data,
+            counts=result.counts.ctypes.data if counts else None,
         )
         # Kept in variables: the engine reads through these pointers.
         patterns = _set_stalls(job, stalls)
         status = int(self._run(ctypes.byref(job)))
         del patterns
         if status == _HUNG:
-            frame = int((result.last_out_cycle >= 0).sum())
-            raise CheckFailedError(
-                f"frame {frame}, cycle {job.cycles}: no beat moved for {deadline_cycles} cycles",
-                hint="a FIFO may be too small",
-                frame=frame,
-            )
+            raise _hang(chain, result, int(job.cycles))
         if status != _DONE:
             raise MemoryError("the timing engine's working memory")
         return replace(
             result,
             total_cycles=int(job.cycles),
+            followed_frames=int(job.followed),
             period_frames=int(job.period_frames),
             period_cycles=int(job.period_cycles),
         )
+
+
+def _hang(chain: TimingChain, run: ChainRun, cycles: int) -> CheckFailedError:
+    frame = int((run.last_out_cycle >= 0).sum())
+    full = [
+        instance.node
+        for instance, (*_, high_water) in zip(chain.instances, run.counts, strict=True)
+        if instance.module == "bnn_fifo" and high_water == instance.parameters["DEPTH"]
+    ]
+    return CheckFailedError(
+        f"frame {frame}: no beat can move after cycle {cycles - 1}",
+        hint=f"FIFOs that were full: before {', '.join(full)}" if full else "no FIFO was full",
+        frame=frame,
+    )
 
 
 def _set_stalls(job: _Job, stalls: Stalls | StallPattern | None) -> tuple[np.ndarray, ...]:

@@ -17,7 +17,9 @@ class _Sides:
 
     def __init__(self, stalls: Stalls | StallPattern | None) -> None:
         self._stalls = stalls
-        self._chances: Iterator[int] = chances(stalls.seed if isinstance(stalls, Stalls) else 0)
+        seed = stalls.seed if isinstance(stalls, Stalls) else 0
+        self._source: Iterator[int] = chances(seed)
+        self._sink: Iterator[int] = chances(~seed)
         self.offered = False
         self.taken = True
 
@@ -26,8 +28,8 @@ class _Sides:
         match self._stalls:
             case Stalls() as stalls:
                 if free:
-                    self.offered = next(self._chances) >= of_256(stalls.source) and more
-                self.taken = next(self._chances) >= of_256(stalls.sink)
+                    self.offered = next(self._source) >= of_256(stalls.source) and more
+                self.taken = next(self._sink) >= of_256(stalls.sink)
             case StallPattern() as pattern:
                 if free:
                     self.offered = not pattern.source_idle[cycle % pattern.source_idle.size] and more
@@ -69,6 +71,7 @@ def run_golden(chain: TimingChain, frames: int, stalls: Stalls | StallPattern | 
         out_cycles=out_cycles,
         total_cycles=cycle,
         counts=counts,
+        followed_frames=frames,
         period_frames=0,
         period_cycles=0,
     )

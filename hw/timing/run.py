@@ -21,6 +21,7 @@ class ChainRun:
         total_cycles: Cycles to the last output beat of the last frame, including it.
         counts: Of each module the busy, starved and blocked cycles, and the most words that it held if it is
             a FIFO, int64 ``(M, 4)``.
+        followed_frames: Frames that were followed beat by beat; the others follow from them.
         period_frames: Frames after which everything repeats; 0 where that was not seen.
         period_cycles: Cycles of that period.
     """
@@ -31,6 +32,7 @@ class ChainRun:
     out_cycles: IntArray
     total_cycles: int
     counts: IntArray
+    followed_frames: int
     period_frames: int
     period_cycles: int
 

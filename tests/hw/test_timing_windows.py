@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from export.datatypes import BIPOLAR, UINT8
+from export.errors import CheckFailedError
 from export.graph import DataflowGraph, Flatten, FmPadding, Mvau, Pool, Swg, Thresholding, Thresholds
 from hw.folding import Folding, LayerFolding
 from hw.rtl_target import RtlTarget
@@ -81,6 +82,14 @@ def test_frames_that_leave_before_they_enter(engine):
     """All windows of a frame lie in the border."""
     chain = make_chain(1, 1, 2, borders=(2, 0, 0, 1), kernel=(1, 1), stride=(3, 1))
     assert_equal_runs(engine.run(chain, 8, None, beats=True), run_golden(chain, 8, None))
+
+
+def test_a_hang_names_the_frame_and_the_full_fifos(engine):
+    """The window generator's buffer is smaller than a window."""
+    chain = make_chain(4, 4, 1, kernel=(3, 3), depth=8)
+    with pytest.raises(CheckFailedError, match="frame 0: no beat can move after cycle 10") as caught:
+        engine.run(chain, 3)
+    assert caught.value.hint == "FIFOs that were full: before n"
 
 
 @settings(max_examples=50)

@@ -1,175 +1,254 @@
-// The handshakes of hw/rtl as small state machines; hw/timing/modules.py has the same ones in Python.
+// When the beats of a frame move through the modules of hw/rtl; hw/timing/modules.py clocks the same ones.
 //
-// A module's tvalid depends on its registers alone, so it is kept from one cycle to the next. `clock_edge` is
-// handed whether the stream before offers a beat and whether the one after takes one, passes the clock edge,
-// and returns s_axis_tready of the cycle that ended. A new module is a new `Kind` and a new case.
+// A module's `step` works out as many cycles as follow from what is known: when its input beats are offered, and when
+// its output beats have moved. It sets when the input beats move and when the output beats are offered. No module ever
+// needs what lies in its future, so all cycles of a frame are found, in whichever order modules take turns.
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "stream.hpp"
 
 namespace timing {
 
-// The same numbers as in hw/timing/encoding.py.
-enum Kind : int64_t {
-    kPipeline = 0,  // latency
-    kMvau = 1,      // latency, synapse fold, steps of a vector
-    kFifo = 2,      // depth
-    kConverter = 3, // units of an input beat, units of an output beat
-    kPadding = 4,   // beats of a row, rows, first and end column of the map, first and end row of it
-    kWindow = 5,    // depth, beats of a kernel row, kernel rows, columns, rows, skip, step, row step, frame step
-    kPool = 6       // beats of a window, of these before the last pixel
+// Cycles of work, cycles in which it could not work because of its output, most words that a FIFO held.
+template <class T>
+struct Tally {
+    T busy{0}, blocked{0};
+    int64_t high_water = 0;
 };
 
-// A row of the array that Python hands over.
-struct Module {
-    int64_t kind;
-    int64_t p[11];
-};
+// What a step has found.
+enum Found : unsigned { kNothing = 0, kMoved = 1, kOffered = 2 };
 
+template <class T>
 struct State {
-    int64_t valid;  // m_axis_tvalid
-    int64_t s[7];
+    std::vector<T> times;
+    std::vector<int64_t> numbers;
 };
 
-// Cycles of each activity, and the most words that a FIFO held.
-struct Counts {
-    int64_t busy, starved, blocked, high_water;
+template <class T>
+struct Reader {
+    const State<T>& state;
+    size_t time = 0, number = 0;
+    T next_time() { return state.times[time++]; }
+    int64_t next_number() { return state.numbers[number++]; }
 };
 
-// What a cycle was used for: a beat or a step of work, waiting for input, waiting for the output to be taken.
-inline void count(Counts& counts, bool runs, bool works) {
-    counts.busy += runs && works;
-    counts.starved += runs && !works;
-    counts.blocked += !runs;
+template <class T>
+class Module {
+public:
+    Module() = default;
+    Module(const Module&) = delete;
+    Module& operator=(const Module&) = delete;
+    virtual ~Module() = default;
+
+    virtual unsigned step() = 0;
+    // Adds what was done in this frame up to cycle `end`.
+    virtual void tally(Tally<T>& tally, int64_t end) const = 0;
+    virtual void end_frame() {}
+    // What outlives a frame beside the streams.
+    virtual void save(State<T>&) const {}
+    virtual void load(Reader<T>&) {}
+};
+
+// Beats that moved until `end`.
+template <class T>
+int64_t moved_until(const Stream<T>& stream, int64_t end) {
+    if (end >= kForever) return stream.beats;
+    int64_t count = 0;
+    for (int64_t k = 0; k < stream.beats; ++k) count += value_of(stream.at[k]) <= end;
+    return count;
 }
 
-// Bit b of `s[0]` is a beat that reaches the output after b more edges.
-inline bool pipeline(const Module& m, State& state, Counts& counts, bool offered, bool taken) {
-    const bool ready = taken || !state.valid;
-    if (ready) {
-        state.s[0] = state.s[0] >> 1 | static_cast<int64_t>(offered) << (m.p[0] - 1);
-        state.valid = state.s[0] & 1;
+// Cycles from `from` to before `to`, as far as they are not after `end`.
+template <class T>
+T span(T from, T to, int64_t end) {
+    if (end >= kForever) return positive(to - from);
+    return T{std::max<int64_t>(0, std::min(value_of(to), end + 1) - value_of(from))};
+}
+
+// Cycles in which an output beat waits.
+template <class T>
+T waits(const Stream<T>& out, int64_t end) {
+    T sum{0};
+    for (int64_t k = 0; k < out.beats; ++k) sum += span(out.valid(k), out.at[k], end);
+    return sum;
+}
+
+// bnn_mvau, and with a fold of 1 every pipeline that stands still as a whole while its output waits.
+//
+// It counts steps in which it advances: input beat k is step `u`, and its output comes out `latency` steps later. Step u
+// is cycle u + stalled_, where `stalled_` are the cycles that outputs due at step u or before have waited.
+template <class T>
+class Pipeline : public Module<T> {
+public:
+    Pipeline(Stream<T>& in, Stream<T>& out, int64_t latency, int64_t synapse_fold, int64_t neuron_fold)
+        : in_{in}, out_{out}, latency_{latency}, synapse_fold_{synapse_fold}, neuron_fold_{neuron_fold},
+          past_{neuron_fold + latency + 1}, due_(past_ + out.beats, T{-1}), step_{-1} {
+        out.paced = true;
+        out.keep(past_ + 1);
     }
-    count(counts, ready, offered);
-    return ready;
-}
 
-// `s[1]`: steps done of a vector; `s[2]`: of a group of neurons.
-inline bool mvau(const Module& m, State& state, Counts& counts, bool offered, bool taken) {
-    const bool advance = taken || !state.valid;
-    const bool load = state.s[1] < m.p[1];
-    const bool step = offered || !load;
-    if (advance) {
-        state.s[0] >>= 1;
-        if (step) {
-            ++state.s[1];
-            if (++state.s[2] == m.p[1]) {
-                state.s[2] = 0;
-                state.s[0] |= int64_t{1} << (m.p[0] - 1);
-                if (state.s[1] == m.p[2]) state.s[1] = 0;
+    unsigned step() override {
+        const int64_t first = in_.moved;
+        while (in_.moved < in_.offered && take()) {}
+        return in_.moved > first ? kMoved | kOffered : kNothing;
+    }
+
+    void tally(Tally<T>& tally, int64_t end) const override {
+        tally.blocked += waits(out_, end);
+        tally.busy += T{moved_until(in_, end) + replays(end)};
+    }
+
+    void end_frame() override {
+        // Steps are counted anew, so that step and cycle are the same for the next input beat.
+        std::copy(due_.end() - past_, due_.end(), due_.begin());
+        for (int64_t i = 0; i < past_; ++i) due_[i] += stalled_;
+        step_ += stalled_;
+        stalled_ = T{0};
+        passed_ -= out_.beats;
+    }
+
+    void save(State<T>& state) const override {
+        state.times.push_back(step_);
+        state.times.insert(state.times.end(), due_.begin(), due_.begin() + past_);
+        state.numbers.push_back(passed_);
+    }
+
+    void load(Reader<T>& reader) override {
+        step_ = reader.next_time();
+        for (int64_t i = 0; i < past_; ++i) due_[i] = reader.next_time();
+        passed_ = reader.next_number();
+    }
+
+private:
+    T& due(int64_t m) { return due_[past_ + m]; }
+    const T& due(int64_t m) const { return due_[past_ + m]; }
+
+    // The next input beat; false if it depends on an output beat that has not moved yet.
+    bool take() {
+        const T valid = in_.valid(in_.moved);
+        T step = larger(step_ + 1, valid - stalled_);
+        while (passed_ < out_.offered && at_most(due(passed_), step)) {
+            if (passed_ >= out_.moved) return false;
+            // It was due as long after the one before as their steps are apart.
+            stalled_ += out_.at[passed_] - out_.at[passed_ - 1] - (due(passed_) - due(passed_ - 1));
+            step = larger(larger(step_ + 1, due(passed_)), valid - stalled_);
+            ++passed_;
+        }
+        in_.at[in_.moved++] = step + stalled_;
+        step_ = step;
+        if (in_.moved % synapse_fold_ == 0) offer();
+        return true;
+    }
+
+    // The output beats of a vector whose last beat came in with step `step_`.
+    void offer() {
+        for (int64_t group = 0; group < neuron_fold_; ++group) {
+            const int64_t m = out_.offered++;
+            due(m) = step_ + group * synapse_fold_ + latency_;
+            out_.offer[m] = due(m) - due(m - 1);
+        }
+        step_ = step_ + (neuron_fold_ - 1) * synapse_fold_;
+    }
+
+    // Steps of this frame without an input beat.
+    int64_t replays(int64_t end) const {
+        const int64_t of_vector = (neuron_fold_ - 1) * synapse_fold_;
+        if (end >= kForever) return out_.beats / neuron_fold_ * of_vector;
+        int64_t m = out_.beats - 1;
+        while (m >= 0 && value_of(out_.valid(m)) > end) --m;
+        const int64_t moved = value_of(out_.at[m]), last = value_of(due(m));
+        const int64_t done = moved > end ? last - 1 : last + end - moved;
+        int64_t count = 0;
+        for (int64_t first = 0; first < out_.beats; first += neuron_fold_) {
+            count += std::clamp<int64_t>(done - (value_of(due(first)) - latency_), 0, of_vector);
+        }
+        return count;
+    }
+
+    Stream<T>&in_, &out_;
+    int64_t latency_, synapse_fold_, neuron_fold_, past_;
+    std::vector<T> due_;     // step at which an output beat comes out
+    T step_, stalled_{0};    // of the last step that is spoken for
+    int64_t passed_ = 0;     // output beats that `stalled_` includes
+};
+
+// bnn_fifo.
+template <class T>
+class Fifo : public Module<T> {
+public:
+    Fifo(Stream<T>& in, Stream<T>& out, int64_t depth) : in_{in}, out_{out}, depth_{depth} { out.keep(depth); }
+
+    unsigned step() override {
+        const int64_t first = in_.moved, end = std::min(in_.offered, out_.moved + depth_);
+        for (int64_t k = first; k < end; ++k) {
+            in_.at[k] = larger(in_.valid(k), out_.at[k - depth_] + 1);
+            out_.offer[k] = in_.at[k] + 1;
+        }
+        if (end <= first) return kNothing;
+        in_.moved = out_.offered = end;
+        return kMoved | kOffered;
+    }
+
+    void tally(Tally<T>& tally, int64_t end) const override {
+        int64_t high = tally.high_water;
+        for (int64_t k = 0; k < in_.moved; ++k) {
+            // The word that would make it `high + 1` deep finds the one `high` before it still there.
+            const int64_t pushed = value_of(in_.at[k]);
+            if (pushed > end) break;
+            while (high < depth_ && (k - high >= out_.moved || value_of(out_.at[k - high]) > pushed)) ++high;
+        }
+        tally.high_water = high;
+        if (in_.moved < in_.beats) return;
+        tally.busy += T{moved_until(in_, end)};
+        for (int64_t k = 0; k < in_.beats; ++k) {
+            tally.blocked += span(in_.at[k] + 1, out_.at[k + 1 - depth_] + 1, end);
+        }
+    }
+
+private:
+    Stream<T>&in_, &out_;
+    int64_t depth_;
+};
+
+// bnn_dwc, in units of the greatest common divisor of both widths.
+template <class T>
+class Converter : public Module<T> {
+public:
+    Converter(Stream<T>& in, Stream<T>& out, int64_t in_units, int64_t out_units)
+        : in_{in}, out_{out}, in_units_{in_units}, out_units_{out_units} {}
+
+    unsigned step() override {
+        unsigned found = kNothing;
+        while (in_.moved < in_.offered && left_before(in_.moved) <= out_.moved) {
+            const int64_t k = in_.moved++;
+            in_.at[k] = larger(in_.valid(k), out_.at[left_before(k) - 1]);
+            found |= kMoved;
+            while ((out_.offered + 1) * out_units_ <= in_.moved * in_units_) {
+                out_.offer[out_.offered++] = in_.at[k] + 1;
+                found |= kOffered;
             }
         }
-        state.valid = state.s[0] & 1;
+        return found;
     }
-    count(counts, advance, step);
-    return advance && load;
-}
 
-inline bool fifo(const Module& m, State& state, Counts& counts, bool offered, bool taken) {
-    const bool ready = state.s[0] < m.p[0];
-    state.s[0] += (offered && ready) - (state.valid && taken);
-    state.valid = state.s[0] > 0;
-    if (state.s[0] > counts.high_water) counts.high_water = state.s[0];
-    count(counts, ready, offered);
-    return ready;
-}
-
-inline bool converter(const Module& m, State& state, Counts& counts, bool offered, bool taken) {
-    const int64_t rest = state.valid && taken ? state.s[0] - m.p[1] : state.s[0];
-    const bool ready = rest < m.p[1];
-    state.s[0] = offered && ready ? rest + m.p[0] : rest;
-    state.valid = state.s[0] >= m.p[1];
-    count(counts, ready, offered);
-    return ready;
-}
-
-// `s[0]`, `s[1]`: column and row of the beat that is written next.
-inline bool padding(const Module& m, State& state, Counts& counts, bool offered, bool taken) {
-    const bool advance = taken || !state.valid;
-    const int64_t x = state.s[0], y = state.s[1];
-    const bool inside = x >= m.p[2] && x < m.p[3] && y >= m.p[4] && y < m.p[5];
-    const bool write = offered || !(inside || (x == 0 && y == 0));
-    if (advance) {
-        state.valid = write;
-        if (write && ++state.s[0] == m.p[0]) {
-            state.s[0] = 0;
-            if (++state.s[1] == m.p[1]) state.s[1] = 0;
+    void tally(Tally<T>& tally, int64_t end) const override {
+        tally.busy += T{moved_until(in_, end)};
+        for (int64_t k = 0; k < in_.beats; ++k) {
+            tally.blocked += span(in_.at[k] + 1, out_.at[left_before(k + 1) - 1], end);
         }
     }
-    count(counts, advance, write);
-    return advance && inside;
-}
 
-// The next beat of a window is read. `s`: have, offset, beat, ky, x, y.
-inline void fetch(const Module& m, State& state) {
-    int64_t &have = state.s[0], &offset = state.s[1], &beat = state.s[2], &ky = state.s[3];
-    int64_t &x = state.s[4], &y = state.s[5];
-    if (++beat < m.p[1]) {
-        ++offset;
-        return;
-    }
-    beat = 0;
-    if (++ky < m.p[2]) {
-        offset += m.p[5];
-        return;
-    }
-    ky = offset = 0;
-    if (++x < m.p[3]) {
-        have -= m.p[6];
-        return;
-    }
-    x = 0;
-    if (++y < m.p[4]) {
-        have -= m.p[7];
-        return;
-    }
-    y = 0;
-    have -= m.p[8];
-}
+private:
+    // Output beats that have left when input beat k has room.
+    int64_t left_before(int64_t k) const { return k * in_units_ / out_units_; }
 
-inline bool window(const Module& m, State& state, Counts& counts, bool offered, bool taken) {
-    const bool ready = state.s[0] < m.p[0], advance = taken || !state.valid;
-    const bool reads = state.s[0] > state.s[1];
-    if (advance) {
-        state.valid = reads;
-        if (reads) fetch(m, state);
-    }
-    state.s[0] += offered && ready;
-    count(counts, advance, reads);
-    return ready;
-}
-
-// `s[0]`: beats taken of a window.
-inline bool pool(const Module& m, State& state, Counts& counts, bool offered, bool taken) {
-    const bool ready = taken || !state.valid;
-    if (ready) {
-        state.valid = offered && state.s[0] >= m.p[1];
-        if (offered && ++state.s[0] == m.p[0]) state.s[0] = 0;
-    }
-    count(counts, ready, offered);
-    return ready;
-}
-
-inline bool clock_edge(const Module& m, State& state, Counts& counts, bool offered, bool taken) {
-    switch (m.kind) {
-        case kPipeline: return pipeline(m, state, counts, offered, taken);
-        case kMvau: return mvau(m, state, counts, offered, taken);
-        case kFifo: return fifo(m, state, counts, offered, taken);
-        case kPadding: return padding(m, state, counts, offered, taken);
-        case kWindow: return window(m, state, counts, offered, taken);
-        case kPool: return pool(m, state, counts, offered, taken);
-        default: return converter(m, state, counts, offered, taken);
-    }
-}
+    Stream<T>&in_, &out_;
+    int64_t in_units_, out_units_;
+};
 
 }  // namespace timing

@@ -152,7 +152,8 @@ private:
     template <bool kStalls>
     Status stream(Run& job) {
         Vbnn_top& top = *top_;
-        Random random{job.seed};
+        // Each side has numbers of its own, so that neither depends on what the other one does.
+        Random source_chance{job.seed}, sink_chance{~job.seed};
         const uint8_t* next = job.images;
         int64_t frame_in = 0, beat_in = 0, beat_out = 0, cycle = 0, idle = 0;
         // Written once, at the end: the jobs of two threads may share a cache line.
@@ -164,8 +165,8 @@ private:
             top.s_axis_tvalid = source_ready && frame_in < job.frames;
             if (top.s_axis_tvalid) load(top.s_axis_tdata, next, kInBytes);
         };
-        offer(!kStalls || !random.chance(job.in_stall));
-        top.m_axis_tready = !kStalls || !random.chance(job.out_stall);
+        offer(!kStalls || !source_chance.chance(job.in_stall));
+        top.m_axis_tready = !kStalls || !sink_chance.chance(job.out_stall);
         job.frame = 0;
         for (; job.frame < job.frames; ++cycle) {
             set_clock(0);
@@ -197,8 +198,8 @@ private:
             if (idle > job.deadline) return stop(kHung);
             if (kStalls) {
                 // A beat that was offered stays until it is taken: the source may not withdraw it.
-                if (in || !top.s_axis_tvalid) offer(!random.chance(job.in_stall));
-                top.m_axis_tready = !random.chance(job.out_stall);
+                if (in || !top.s_axis_tvalid) offer(!source_chance.chance(job.in_stall));
+                top.m_axis_tready = !sink_chance.chance(job.out_stall);
             } else if (in) {
                 offer(true);
             }
