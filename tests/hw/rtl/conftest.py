@@ -41,6 +41,9 @@ class Unit:
         ii: Stated cycles from each frame to the next.
         settle_frames: Frames before the rate is steady.
         last_every: Beats from one tlast to the next; 0 where the unit has no tlast.
+        second_width: Bits of a beat of a second input.
+        second: Beats of a second input; None where the unit has one.
+        copies: Outputs side by side in the ports, all with the same beats.
     """
 
     name: str
@@ -57,12 +60,54 @@ class Unit:
     measured: int = 0
     settle_frames: int = 0
     last_every: int = 0
+    second_width: int = 0
+    second: Sequence[int] | None = None
+    copies: int = 1
+
+    @property
+    def in_ports(self) -> list[str]:
+        return ["s_axis"] if self.second is None else ["s0_axis", "s1_axis"]
+
+    @property
+    def out_ports(self) -> list[str]:
+        return ["m_axis"] if self.copies == 1 else [f"m{k}_axis" for k in range(self.copies)]
+
+    @property
+    def in_widths(self) -> list[int]:
+        return [self.in_width] if self.second is None else [self.in_width, self.second_width]
 
     def spec(self) -> dict:
         spec = asdict(self)
-        for name in ("inputs", "outputs"):
-            spec[name] = [f"{beat:x}" for beat in spec[name]]
-        return spec
+        inputs = [self.inputs] if self.second is None else [self.inputs, self.second]
+        del spec["inputs"], spec["second"]
+        return spec | {
+            "in_ports": self.in_ports,
+            "in_widths": self.in_widths,
+            "in_beats": [[f"{beat:x}" for beat in beats] for beats in inputs],
+            "out_ports": self.out_ports,
+            "outputs": [f"{beat:x}" for beat in self.outputs],
+        }
+
+    def wires(self) -> list[tuple[str, int, str]]:
+        """Direction as seen from the unit, width and name of the wires of all streams."""
+        found = []
+        for port, width in zip(self.in_ports, self.in_widths, strict=True):
+            found += [("input", width, f"{port}_tdata"), ("input", 1, f"{port}_tvalid")]
+            found.append(("output", 1, f"{port}_tready"))
+        for port in self.out_ports:
+            found += [("output", self.out_width, f"{port}_tdata"), ("output", 1, f"{port}_tvalid")]
+            found.append(("input", 1, f"{port}_tready"))
+        return [*found, ("output", 1, "m_axis_tlast")] if self.last_every else found
+
+    def links(self) -> str:
+        """Connections of the module's ports; those of several outputs hold them side by side."""
+        pairs = [(wire, f"{self.name}_{wire}") for _, _, wire in self.wires() if wire[0] == "s"]
+        for role in ("tdata", "tvalid", "tready"):
+            parts = [f"{self.name}_{port}_{role}" for port in reversed(self.out_ports)]
+            pairs.append((f"m_axis_{role}", f"{{{', '.join(parts)}}}" if len(parts) > 1 else parts[0]))
+        if self.last_every:
+            pairs.append(("m_axis_tlast", f"{self.name}_m_axis_tlast"))
+        return ", ".join(f".{port}({wire})" for port, wire in pairs)
 
 
 def pack(elements: np.ndarray, width_bits: int) -> list[int]:
@@ -79,20 +124,9 @@ def bench_text(units: Sequence[Unit]) -> str:
             f'.{name}("{value}")' if isinstance(value, str) else f".{name}({value})"
             for name, value in unit.parameters.items()
         )
-        wires = [
-            ("input", unit.in_width, "s_axis_tdata"),
-            ("input", 1, "s_axis_tvalid"),
-            ("output", 1, "s_axis_tready"),
-            ("output", unit.out_width, "m_axis_tdata"),
-            ("output", 1, "m_axis_tvalid"),
-            ("input", 1, "m_axis_tready"),
-        ]
-        if unit.last_every:
-            wires.append(("output", 1, "m_axis_tlast"))
-        ports += [f"{way} wire logic [{width - 1}:0] {unit.name}_{wire}" for way, width, wire in wires]
-        links = ", ".join(f".{wire}({unit.name}_{wire})" for _, _, wire in wires)
+        ports += [f"{way} wire logic [{width - 1}:0] {unit.name}_{wire}" for way, width, wire in unit.wires()]
         instances.append(
-            f"  {unit.module} #({parameters}) u_{unit.name} (.clk(clk), .rst_n(rst_n), {links});"
+            f"  {unit.module} #({parameters}) u_{unit.name} (.clk(clk), .rst_n(rst_n), {unit.links()});"
         )
     return "module bench (\n  {}\n);\n{}\nendmodule\n".format(",\n  ".join(ports), "\n".join(instances))
 
