@@ -1,9 +1,7 @@
 /// Counts the ones of a vector. Purely combinational.
 ///
-/// It is a module of its own so that a better compressor tree replaces every popcount of the design at once;
-/// the sum of bits written here is the form that synthesis tools and simulators know best.
-`default_nettype none
-
+/// With VERILATOR defined it is written as a sum of bits, which simulates faster than a tree of counters.
+`default_nettype none (* keep_hierarchy = "yes" *)
 module bnn_popcount #(
     /// Bits to count [bits], >= 1.
     parameter  int unsigned WIDTH   = 8,
@@ -18,7 +16,19 @@ module bnn_popcount #(
     $error("bnn_popcount: WIDTH is %0d, it must be at least 1", WIDTH);
   end
 
+`ifdef VERILATOR
   assign count = COUNT_W'($countones(bits));
+`else
+  bnn_compress #(
+      .COLUMNS(1),
+      .HEIGHTS(16'(WIDTH)),
+      .WIDTH  (WIDTH),
+      .SUM_W  (COUNT_W)
+  ) u_compress (
+      .bits(bits),
+      .sum (count)
+  );
+`endif
 
 endmodule
 

@@ -96,7 +96,9 @@ def _needs(instance: Instance) -> tuple[str, ...]:
     """The modules that an instance's module instantiates."""
     if instance.module != "bnn_mvau":
         return ()
-    return ("bnn_popcount", "bnn_dot") if instance.parameters["WEIGHT_W"] == 1 else ("bnn_multiply_add",)
+    if instance.parameters["WEIGHT_W"] == 1:
+        return ("bnn_count6", "bnn_match3", "bnn_compress", "bnn_popcount", "bnn_dot")
+    return ("bnn_multiply_add",)
 
 
 def _files(design: RtlDesign) -> dict[str, bytes]:

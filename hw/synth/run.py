@@ -114,6 +114,10 @@ def _script(sources: tuple[str, ...], top: str, parameters: Mapping[str, int | s
             f"read_verilog -sv -defer {' '.join(sources)}",
             *((f"chparam {settings} {top}",) if settings else ()),
             f"synth_xilinx -family {family} -flatten -noiopad -noclkbuf -top {top}",
+            # Small units were mapped on their own; their cells are counted with all others.
+            "setattr -mod -unset keep_hierarchy",
+            "flatten",
+            "opt_clean",
             f"tee -q -o {_CELLS} stat -json",
             # What is left is the logic between registers, memories and ports.
             "delete t:FD* t:RAM* t:SRL* t:DSP*",

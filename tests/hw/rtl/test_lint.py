@@ -18,6 +18,9 @@ MODULES = sorted(path.stem for path in RTL_DIR.glob("*.sv"))
 COLUMNS = "--column_limit=110"
 
 VARIANTS = {
+    "bnn_count6": [{}],
+    "bnn_match3": [{}, {"AGREE": 0}],
+    "bnn_compress": [{}],
     "bnn_popcount": [{"WIDTH": 1}, {"WIDTH": 100}],
     "bnn_dot": [{}, {"IN_BIPOLAR": 0, "IN_W": 8}, {"IN_BIPOLAR": 0, "IN_W": 4, "IN_SIGNED": 1}],
     "bnn_mvau": [
