@@ -16,6 +16,8 @@ WORD_BITS = 64
 # Never reached by a popcount, and far from where 64-bit arithmetic would wrap.
 _NEVER = -(1 << 62)
 _FAR = 1 << 60
+# Past any value of a stream.
+_WIDE = (1 << 62) - 1
 
 
 def words_for(bits: int) -> int:
@@ -85,6 +87,16 @@ def threshold_rows(thresholds: Thresholds, channels: int) -> IntArray:
     """Return thresholds as int64 ``(levels, channels)``."""
     steps = np.broadcast_to(thresholds.steps, (channels, thresholds.steps.shape[1]))
     return np.ascontiguousarray(steps.T)
+
+
+def negative_limits(thresholds: Thresholds, channels: int) -> IntArray:
+    """Return thresholds as limits of the negated value: a level counts where ``-value <= limit``.
+
+    Returns:
+        int64 ``(levels, channels rounded up to LANES)``; no level counts in the lanes past the last channel.
+    """
+    steps = np.broadcast_to(thresholds.steps, (channels, thresholds.steps.shape[1]))
+    return np.ascontiguousarray(_pad_lanes(-np.clip(steps, -_WIDE, _WIDE), _NEVER).T)
 
 
 def pack_bytes_weights(weights: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:

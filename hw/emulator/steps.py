@@ -11,6 +11,7 @@ import numpy.typing as npt
 STEP_FIELDS = (
     "kind",
     "source",
+    "other",
     "target",
     "rows",
     "columns",
@@ -19,6 +20,7 @@ STEP_FIELDS = (
     "is_bipolar",
     "is_narrow",
     "joined",
+    "groups",
     "neurons",
     "levels",
     "first_value",
@@ -68,6 +70,10 @@ STEP_KINDS = (
     "narrow",
     "unpack_bytes",
     "gemm_bytes",
+    "split_rows",
+    "pack_levels",
+    "pool_sum",
+    "add",
 )
 IMAGES_BUFFER = 0
 _ALIGNMENT = 64
@@ -144,7 +150,8 @@ class PlanWriter:
         inner = [index for index in range(1, len(self._buffers)) if index not in external]
         order = {old: new for new, old in enumerate([IMAGES_BUFFER, *external, *inner])}
         for step in self._steps:
-            step["source"], step["target"] = order[step["source"]], order[step["target"]]
+            for end in ("source", "other", "target"):
+                step[end] = order[step.get(end, IMAGES_BUFFER)]
         rows = [[step.get(field, 0) for field in STEP_FIELDS] for step in self._steps]
         block = _BLOCK_BYTES // max(1, sum(self._buffers[index] for index in inner))
         return Plan(

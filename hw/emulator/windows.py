@@ -33,6 +33,7 @@ def move_fields(node: FmPadding | Swg | Pool, in_shape: Shape, out_shape: Shape)
         "kernel_width": node.kernel[1],
         "stride_height": node.stride[0],
         "stride_width": node.stride[1],
+        "groups": node.groups if isinstance(node, Swg) else 1,
     }
 
 

@@ -113,8 +113,8 @@ class Engine {
     const int64_t images = block_length(call, first);
     int64_t next_bytes = next < call.count ? block_length(call, next) * image_bytes_[0] : 0;
     for (const Step &step : steps_) {
-      StepMemory memory{address(call, arena, step.source, first), address(call, arena, step.target, first),
-                        constants_.get(), images, nullptr, 0};
+      StepMemory memory{address(call, arena, step.source, first), address(call, arena, step.other, first),
+                        address(call, arena, step.target, first), constants_.get(), images, nullptr, 0};
       if (step.kind == kGemmBits && next_bytes > 0) {
         memory.next_input = call.images + next * image_bytes_[0];
         memory.next_bytes = next_bytes;

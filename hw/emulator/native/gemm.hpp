@@ -79,11 +79,10 @@ struct Tile {
         if (job.levels == 0) {
           const int64_t rest = job.neurons - neuron;
           Vector::store(sums[i][g], job.offset + shifts[i] + neuron, job.factor + neuron,
-                        job.out_integers + (row + i) * job.neurons + neuron, rest < kLanes ? rest : kLanes);
+                        job.out_integers + (row + i) * job.out_row + neuron, rest < kLanes ? rest : kLanes);
           continue;
         }
-        uint8_t *out = reinterpret_cast<uint8_t *>(job.out_bits) + (row + i) * job.out_planes * plane_bytes +
-                       group + g;
+        uint8_t *out = reinterpret_cast<uint8_t *>(job.out_bits) + (row + i) * job.out_row + group + g;
         Sums value = Vector::start(job.first_value);
         for (int64_t level = 0; level < job.levels; ++level)
           value = Vector::count_at_most(value, sums[i][g], job.limits + shifts[i] + level * lanes + neuron);
@@ -96,8 +95,7 @@ struct Tile {
   }
 
   static void planes(const Gemm &job, int64_t row, int64_t group) {
-    const int64_t row_words = job.planes * job.words;
-    const uint64_t *x = job.input + row * row_words;
+    const uint64_t *x = job.input + row * job.row_words;
     const uint64_t *w = job.weights + group * job.words * kLanes;
     Sums total[kRows][kGroups];
 #pragma GCC unroll 8
@@ -108,7 +106,7 @@ struct Tile {
     for (int64_t p = job.planes - 1; p >= 0; --p) {
       const bool negative = job.top_negative && p == job.planes - 1;
       Sums sums[kRows][kGroups];
-      plane(sums, x + p * job.words, row_words, w, job.words);
+      plane(sums, x + p * job.words, job.row_words, w, job.words);
 #pragma GCC unroll 8
       for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 8
@@ -125,7 +123,7 @@ struct Tile {
   // One plane in, integers out.
   static void integers(const Gemm &job, int64_t row, int64_t group) {
     Sums sums[kRows][kGroups];
-    plane(sums, job.input + row * job.words, job.words, job.weights + group * job.words * kLanes, job.words);
+    plane(sums, job.input + row * job.row_words, job.row_words, job.weights + group * job.words * kLanes, job.words);
     const int64_t neuron = group * kLanes;
 #pragma GCC unroll 8
     for (int g = 0; g < kGroups; ++g) {
@@ -134,22 +132,21 @@ struct Tile {
 #pragma GCC unroll 8
       for (int i = 0; i < kRows; ++i)
         Vector::store(sums[i][g], job.offset + neuron + g * kLanes, job.factor + neuron + g * kLanes,
-                      job.out_integers + (row + i) * job.neurons + neuron + g * kLanes, lanes);
+                      job.out_integers + (row + i) * job.out_row + neuron + g * kLanes, lanes);
     }
   }
 
   // One plane in, one threshold a neuron: the bits go straight into the next layer's words.
   static void bits(const Gemm &job, int64_t row, int64_t group) {
     Sums sums[kRows][kGroups];
-    plane(sums, job.input + row * job.words, job.words, job.weights + group * job.words * kLanes, job.words);
-    const int64_t out_bytes = bitsiege::words_for(job.neurons) * 8;
-    uint8_t *out = reinterpret_cast<uint8_t *>(job.out_bits) + row * out_bytes + group;
+    plane(sums, job.input + row * job.row_words, job.row_words, job.weights + group * job.words * kLanes, job.words);
+    uint8_t *out = reinterpret_cast<uint8_t *>(job.out_bits) + row * job.out_row + group;
     const int64_t *limits = job.limits + group * kLanes;
 #pragma GCC unroll 8
     for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 8
       for (int g = 0; g < kGroups; ++g)
-        out[i * out_bytes + g] = Vector::at_most(sums[i][g], limits + g * kLanes);
+        out[i * job.out_row + g] = Vector::at_most(sums[i][g], limits + g * kLanes);
     }
   }
 
@@ -228,14 +225,13 @@ struct Tile {
     Sums sums[kRows][kGroups];
     window_plane(job, sums, x, job.weights + group * job.words * kLanes);
     if (job.levels != 1 || job.out_planes != 1 || job.first_value != 0) return finish(job, sums, row, group, shifts);
-    const int64_t out_bytes = bitsiege::words_for(job.neurons) * 8;
-    uint8_t *out = reinterpret_cast<uint8_t *>(job.out_bits) + row * out_bytes + group;
+    uint8_t *out = reinterpret_cast<uint8_t *>(job.out_bits) + row * job.out_row + group;
 #pragma GCC unroll 8
     for (int i = 0; i < kRows; ++i) {
       const int64_t *limits = job.limits + shifts[i] + group * kLanes;
 #pragma GCC unroll 8
       for (int g = 0; g < kGroups; ++g)
-        out[i * out_bytes + g] = Vector::at_most(sums[i][g], limits + g * kLanes);
+        out[i * job.out_row + g] = Vector::at_most(sums[i][g], limits + g * kLanes);
     }
   }
 };

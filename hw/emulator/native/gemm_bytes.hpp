@@ -16,14 +16,14 @@ inline void finish_bytes(const bitsiege::ByteGemm &job, const int32_t (&sums)[kB
   if (job.levels == 0) {
     for (int64_t n = 0; n < count; ++n) {
       const uint64_t scaled = static_cast<uint64_t>(job.factor[first + n]) * static_cast<uint64_t>(int64_t{sums[n]});
-      job.out_integers[row * job.neurons + first + n] =
+      job.out_integers[row * job.out_row + first + n] =
           static_cast<int64_t>(static_cast<uint64_t>(job.offset[first + n]) + scaled);
     }
     return;
   }
   const int64_t lanes = (job.neurons + kByteLanes - 1) / kByteLanes * kByteLanes;
   const int64_t plane_bytes = bitsiege::words_for(job.neurons) * 8;
-  uint8_t *out = reinterpret_cast<uint8_t *>(job.out_bits) + row * job.out_planes * plane_bytes + group * 2;
+  uint8_t *out = reinterpret_cast<uint8_t *>(job.out_bits) + row * job.out_row + group * 2;
   int64_t values[kByteLanes];
   for (int64_t n = 0; n < count; ++n) {
     values[n] = job.first_value;
@@ -40,7 +40,7 @@ inline void finish_bytes(const bitsiege::ByteGemm &job, const int32_t (&sums)[kB
 inline void gemm_bytes_plain(const bitsiege::ByteGemm &job) {
   const int64_t groups = (job.neurons + kByteLanes - 1) / kByteLanes;
   for (int64_t row = 0; row < job.rows; ++row) {
-    const uint8_t *x = job.input + row * job.quads * 4;
+    const uint8_t *x = job.input + row * job.row_bytes;
     for (int64_t group = 0; group < groups; ++group) {
       const int8_t *w = job.weights + group * job.quads * kByteLanes * 4;
       int32_t sums[kByteLanes] = {};

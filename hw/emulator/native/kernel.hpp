@@ -29,6 +29,8 @@ struct Gemm {
   int64_t planes;
   int64_t top_negative;
   int64_t neurons;
+  int64_t row_words;  // from one row of the input to the next
+  int64_t out_row;    // from one row of the output to the next: bytes, or integers
 
   // With thresholds: out = first_value + number of levels with P <= limit, as out_planes bit planes.
   int64_t levels;         // 0: integers instead
@@ -66,6 +68,8 @@ struct ByteGemm {
   int64_t rows;
   int64_t quads;
   int64_t neurons;
+  int64_t row_bytes;  // from one row of the input to the next
+  int64_t out_row;    // from one row of the output to the next: bytes, or integers
 
   // With thresholds: out = first_value + number of levels with sum >= limit, as out_planes bit planes.
   int64_t levels;         // 0: integers instead
@@ -99,11 +103,24 @@ struct PackBytes {
   uint64_t *output;  // [rows][8][words]
 };
 
+// Thresholds on int64 values: out = first_value + number of levels with -value <= limit, as out_planes planes.
+struct PackLevels {
+  const int64_t *input;  // [rows][columns]
+  int64_t rows;
+  int64_t columns;
+  int64_t levels;
+  const int64_t *limits;  // [levels][columns rounded up to kLanes]
+  int64_t first_value;
+  int64_t out_planes;
+  uint64_t *output;  // [rows][out_planes][words_for(columns)]; bytes past the last group stay as they are
+};
+
 struct Kernels {
   void (*gemm)(const Gemm &);
   void (*gemm_bytes)(const ByteGemm &);
   void (*pack_threshold)(const PackThreshold &);
   void (*pack_bytes)(const PackBytes &);
+  void (*pack_levels)(const PackLevels &);
   // xor + popcount + add on registers, `iterations` times; returns the multiply-accumulates of one iteration.
   int64_t (*limit)(int64_t iterations);
 };

@@ -1,6 +1,7 @@
 // AVX2: eight neurons in two registers; popcounts of bytes by table lookup, added up in bytes.
 #include "gemm.hpp"
 #include "gemm_bytes.hpp"
+#include "levels.hpp"
 
 #include <immintrin.h>
 
@@ -170,4 +171,4 @@ int64_t limit(int64_t iterations) {
 
 }  // namespace
 
-const bitsiege::Kernels bitsiege::kAvx2Kernels = {gemm<Avx2>, gemm_bytes_plain, pack_threshold, pack_bytes, limit};
+const bitsiege::Kernels bitsiege::kAvx2Kernels = {gemm<Avx2>, gemm_bytes_plain, pack_threshold, pack_bytes, pack_levels<Avx2>, limit};

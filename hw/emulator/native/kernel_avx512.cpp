@@ -1,6 +1,7 @@
 // AVX-512 with VPOPCNTDQ: eight neurons a register, three instructions for 512 multiply-accumulates.
 #include "gemm.hpp"
 #include "gemm_bytes.hpp"
+#include "levels.hpp"
 
 #include <immintrin.h>
 
@@ -87,7 +88,7 @@ void pack_bytes(const bitsiege::PackBytes &job) {
 
 template <int kRows, int kGroups>
 void byte_tile(const bitsiege::ByteGemm &job, int64_t row, int64_t group) {
-  const uint8_t *x = job.input + row * job.quads * 4;
+  const uint8_t *x = job.input + row * job.row_bytes;
   const int8_t *w = job.weights + group * job.quads * kBytes;
   __m512i sums[kRows][kGroups];
   for (auto &line : sums) {
@@ -100,14 +101,13 @@ void byte_tile(const bitsiege::ByteGemm &job, int64_t row, int64_t group) {
 #pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i) {
       int32_t four;
-      __builtin_memcpy(&four, x + (i * job.quads + q) * 4, sizeof four);
+      __builtin_memcpy(&four, x + i * job.row_bytes + q * 4, sizeof four);
       const __m512i activation = _mm512_set1_epi32(four);
 #pragma GCC unroll 4
       for (int g = 0; g < kGroups; ++g) sums[i][g] = _mm512_dpbusd_epi32(sums[i][g], activation, weights[g]);
     }
   }
   const bool one_bit = job.levels == 1 && job.out_planes == 1 && job.first_value == 0;
-  const int64_t out_bytes = bitsiege::words_for(job.neurons) * 8;
 #pragma GCC unroll 4
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
@@ -115,7 +115,7 @@ void byte_tile(const bitsiege::ByteGemm &job, int64_t row, int64_t group) {
       if (one_bit) {
         const __m512i limits = _mm512_load_si512(job.limits + (group + g) * kByteLanes);
         const uint16_t bits = _cvtmask16_u32(_mm512_cmpge_epi32_mask(sums[i][g], limits));
-        uint8_t *out = reinterpret_cast<uint8_t *>(job.out_bits) + (row + i) * out_bytes + (group + g) * 2;
+        uint8_t *out = reinterpret_cast<uint8_t *>(job.out_bits) + (row + i) * job.out_row + (group + g) * 2;
         __builtin_memcpy(out, &bits, sizeof bits);
         continue;
       }
@@ -163,4 +163,4 @@ int64_t limit(int64_t iterations) {
 
 }  // namespace
 
-const bitsiege::Kernels bitsiege::kAvx512Kernels = {gemm<Avx512>, gemm_bytes, pack_threshold, pack_bytes, limit};
+const bitsiege::Kernels bitsiege::kAvx512Kernels = {gemm<Avx512>, gemm_bytes, pack_threshold, pack_bytes, pack_levels<Avx512>, limit};

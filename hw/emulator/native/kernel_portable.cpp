@@ -1,6 +1,7 @@
 // Standard C++ for any machine: popcounts in 64-bit words by masks and shifts, which compilers vectorise.
 #include "gemm.hpp"
 #include "gemm_bytes.hpp"
+#include "levels.hpp"
 
 namespace {
 
@@ -144,4 +145,4 @@ int64_t limit(int64_t iterations) {
 
 }  // namespace
 
-const bitsiege::Kernels bitsiege::kPortableKernels = {gemm<Portable>, gemm_bytes_plain, pack_threshold, pack_bytes, limit};
+const bitsiege::Kernels bitsiege::kPortableKernels = {gemm<Portable>, gemm_bytes_plain, pack_threshold, pack_bytes, pack_levels<Portable>, limit};

@@ -121,6 +121,49 @@ void join_rows(const Step &step, const StepMemory &memory) {
   }
 }
 
+// Appends elements to packed rows of any length; a plane at a time.
+void split_rows(const Step &step, const StepMemory &memory) {
+  const uint64_t *in = static_cast<const uint64_t *>(memory.source);
+  uint64_t *out = static_cast<uint64_t *>(memory.target);
+  const int64_t words = words_for(step.columns);
+  const int64_t out_words = words_for(step.joined);
+  const int64_t elements = step.rows * step.columns * memory.images;
+  std::memset(out, 0, static_cast<size_t>(elements / step.joined * step.planes * out_words) * sizeof *out);
+  for (int64_t p = 0; p < step.planes; ++p) {
+    for (int64_t element = 0, run; element < elements; element += run) {
+      const int64_t from = element % step.columns;
+      const int64_t to = element % step.joined;
+      run = kWordBits - from % kWordBits;  // what one word of the source holds
+      if (step.columns - from < run) run = step.columns - from;
+      if (step.joined - to < run) run = step.joined - to;
+      uint64_t bits = in[(element / step.columns * step.planes + p) * words + from / kWordBits] >> (from % kWordBits);
+      if (run < kWordBits) bits &= (uint64_t{1} << run) - 1;
+      append_bits(out + (element / step.joined * step.planes + p) * out_words, to, &bits, run);
+    }
+  }
+}
+
+void pack_levels(const Kernels &kernels, const Step &step, const StepMemory &memory) {
+  PackLevels job{};
+  job.input = static_cast<const int64_t *>(memory.source);
+  job.rows = step.rows * memory.images;
+  job.columns = step.columns;
+  job.levels = step.levels;
+  job.limits = constant<int64_t>(memory, step.limits);
+  job.first_value = step.first_value;
+  job.out_planes = step.out_planes;
+  job.output = static_cast<uint64_t *>(memory.target);
+  kernels.pack_levels(job);
+}
+
+void add(const Step &step, const StepMemory &memory) {
+  const int64_t *first = static_cast<const int64_t *>(memory.source);
+  const int64_t *second = static_cast<const int64_t *>(memory.other);
+  int64_t *out = static_cast<int64_t *>(memory.target);
+  const int64_t count = step.rows * step.columns * memory.images;
+  for (int64_t i = 0; i < count; ++i) out[i] = first[i] + second[i];
+}
+
 void gemm_bits(const Kernels &kernels, const Step &step, const StepMemory &memory) {
   Gemm job{};
   job.input = static_cast<const uint64_t *>(memory.source);
@@ -150,7 +193,21 @@ void gemm_bits(const Kernels &kernels, const Step &step, const StepMemory &memor
     job.words = step.segment_count * step.segment_words;
     job.shifts = constant<int64_t>(memory, step.shifts);
   }
-  kernels.gemm(job);
+  const int64_t out_words = step.out_planes * words_for(step.neurons);
+  job.row_words = step.groups * step.planes * job.words;
+  job.out_row = step.groups * (step.levels == 0 ? step.neurons : 8 * out_words);
+  const int64_t lanes = (step.neurons + kLanes - 1) / kLanes * kLanes;
+  for (int64_t group = 0; group < step.groups; ++group) {
+    kernels.gemm(job);
+    job.next_input = nullptr;
+    job.input += step.planes * job.words;
+    job.weights += job.words * lanes;
+    job.limits += step.levels * lanes;
+    job.offset += lanes;
+    job.factor += lanes;
+    job.out_bits += out_words;
+    job.out_integers += step.neurons;
+  }
 }
 
 void gemm_bytes(const Kernels &kernels, const Step &step, const StepMemory &memory) {
@@ -168,7 +225,20 @@ void gemm_bytes(const Kernels &kernels, const Step &step, const StepMemory &memo
   job.offset = constant<int64_t>(memory, step.offset);
   job.factor = constant<int64_t>(memory, step.factor);
   job.out_integers = static_cast<int64_t *>(memory.target);
-  kernels.gemm_bytes(job);
+  const int64_t out_words = step.out_planes * words_for(step.neurons);
+  job.row_bytes = step.groups * step.columns;
+  job.out_row = step.groups * (step.levels == 0 ? step.neurons : 8 * out_words);
+  const int64_t lanes = (step.neurons + kByteLanes - 1) / kByteLanes * kByteLanes;
+  for (int64_t group = 0; group < step.groups; ++group) {
+    kernels.gemm_bytes(job);
+    job.input += step.columns;
+    job.weights += step.columns * lanes;
+    job.limits += step.levels * lanes;
+    job.offset += step.neurons;
+    job.factor += step.neurons;
+    job.out_bits += out_words;
+    job.out_integers += step.neurons;
+  }
 }
 
 void narrow(const Step &step, const StepMemory &memory) {
@@ -226,10 +296,12 @@ void gemm_integers(const Step &step, const StepMemory &memory) {
   const uint64_t *offset = constant<uint64_t>(memory, step.offset);
   const uint64_t *factor = constant<uint64_t>(memory, step.factor);
   const auto add_products = step.is_narrow ? add_products_narrow : add_products_wide;
-  for (int64_t row = 0; row < step.rows * memory.images; ++row, in += step.columns, out += step.neurons) {
+  const int64_t rows = step.rows * step.groups * memory.images;
+  for (int64_t row = 0; row < rows; ++row, in += step.columns, out += step.neurons) {
+    const int64_t first = row % step.groups * step.neurons;
     std::memset(out, 0, static_cast<size_t>(step.neurons) * sizeof *out);
-    add_products(in, weights, step.columns, step.neurons, out);
-    for (int64_t n = 0; n < step.neurons; ++n) out[n] = offset[n] + factor[n] * out[n];
+    add_products(in, weights + first * step.columns, step.columns, step.neurons, out);
+    for (int64_t n = 0; n < step.neurons; ++n) out[n] = offset[first + n] + factor[first + n] * out[n];
   }
 }
 
@@ -249,6 +321,9 @@ void execute_step(const Kernels &kernels, const Step &step, const StepMemory &me
     case kGemmBytes: return gemm_bytes(kernels, step, memory);
     case kNarrow: return narrow(step, memory);
     case kUnpackBytes: return unpack_bytes(step, memory);
+    case kSplitRows: return split_rows(step, memory);
+    case kPackLevels: return pack_levels(kernels, step, memory);
+    case kAdd: return add(step, memory);
     default: return execute_window_step(step, memory);
   }
 }

@@ -24,20 +24,26 @@ enum StepKind : int64_t {
   kNarrow = 14,          // int64 -> bytes, plus first_value
   kUnpackBytes = 15,     // bit planes -> bytes, plus first_value
   kGemmBytes = 16,       // bytes x int8 -> packed rows, or int64
+  kSplitRows = 17,       // packed rows -> packed rows of any other length
+  kPackLevels = 18,      // int64 -> bit planes: multi-threshold per column
+  kPoolSum = 19,         // int64: sum of a window
+  kAdd = 20,             // int64 + int64
 };
 
 struct Step {
   int64_t kind;
   int64_t source;       // buffer read
+  int64_t other;        // kAdd: the second buffer read
   int64_t target;       // buffer written
-  int64_t rows;         // rows of the source in one image
+  int64_t rows;         // rows of the source in one image; products: pixels
   int64_t columns;      // elements of one row of the source
   int64_t planes;       // bit planes on the packed side
   int64_t is_signed;    // the top plane counts negative
   int64_t is_bipolar;   // a packed bit means ±1
   int64_t is_narrow;    // kGemmIntegers: inputs fit 16 bits
-  int64_t joined;       // kJoinRows: rows of the source in one row of the target
-  int64_t neurons;      // rows of the weights
+  int64_t joined;       // kJoinRows: rows of the source in one row of the target; kSplitRows: elements of one
+  int64_t groups;       // products and kWindows: parts that a pixel falls into, each with a row of its own
+  int64_t neurons;      // rows of the weights, of one group
   int64_t levels;       // thresholds a channel; 0: integers
   int64_t first_value;  // output below the first threshold
   int64_t value_step;   // kThreshold: what each threshold adds
@@ -75,6 +81,7 @@ struct Step {
 // Memory of one step: where this block of images begins in its buffers.
 struct StepMemory {
   const void *source;
+  const void *other;
   void *target;
   const uint8_t *constants;
   int64_t images;

@@ -69,6 +69,22 @@ void windows(const Step &step, const StepMemory &memory) {
   });
 }
 
+// The same with one row a group, which takes a piece of every pixel.
+void group_windows(const Step &step, const StepMemory &memory) {
+  uint8_t *out = static_cast<uint8_t *>(memory.target);
+  const int64_t piece = step.pixel_bytes / step.groups;
+  const int64_t gap = step.row_bytes - step.kernel_height * step.kernel_width * piece;
+  for_each_window(step, memory, [&](const uint8_t *corner) {
+    for (int64_t g = 0; g < step.groups; ++g) {
+      for (int64_t y = 0; y < step.kernel_height; ++y) {
+        const uint8_t *in = corner + y * step.width * step.pixel_bytes + g * piece;
+        for (int64_t x = 0; x < step.kernel_width; ++x) out = copy(out, in + x * step.pixel_bytes, piece);
+      }
+      for (int64_t i = 0; i < gap; ++i) *out++ = 0;
+    }
+  });
+}
+
 template <class Element, class Join>
 void pool(const Step &step, const StepMemory &memory, Join join) {
   Element *out = static_cast<Element *>(memory.target);
@@ -90,9 +106,11 @@ void pool(const Step &step, const StepMemory &memory, Join join) {
 void execute_window_step(const Step &step, const StepMemory &memory) {
   switch (step.kind) {
     case kPad: return pad(step, memory);
-    case kWindows: return windows(step, memory);
+    case kWindows: return step.groups > 1 ? group_windows(step, memory) : windows(step, memory);
     case kPoolIntegers:
       return pool<int64_t>(step, memory, [](int64_t a, int64_t b) { return a > b ? a : b; });
+    case kPoolSum:
+      return pool<int64_t>(step, memory, [](int64_t a, int64_t b) { return a + b; });
     case kPoolBytes:
       return pool<uint8_t>(step, memory, [](uint8_t a, uint8_t b) { return a > b ? a : b; });
     case kPoolBits: return pool<uint64_t>(step, memory, [](uint64_t a, uint64_t b) { return a | b; });
