@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from attacks.drawing import one_draw
 from attacks.evaluation import Evaluation, Problem, differentiate, evaluating, join, predict
 from attacks.goal import Goal, choose_targets
 from attacks.inputs import check_batch, checked_eps, grid_radius, require, require_count
@@ -137,6 +138,10 @@ class Attack(ABC):
         a matrix product of another height may round differently: an image's result does not depend on how
         many others come with it. Mode and gradients of the model are left as they were.
 
+        Weights that are drawn for each frame are drawn once for all images of a batch in each call of the
+        model, from a stream that follows from seed, first index and place of the batch. What an attack says
+        of its success then holds for such a draw.
+
         Args:
             model: Takes float32 ``(N, C, H, W)`` in [0, 1], returns float logits ``(N, K)``.
             images: uint8 ``(N, H, W, C)``.
@@ -156,7 +161,10 @@ class Attack(ABC):
         pixels = torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2).contiguous()
         with evaluating(model):
             batches = pixels.split(batch_size)
-            clean = torch.cat([predict(model, _padded(batch, batch_size))[: len(batch)] for batch in batches])
+            with one_draw(model, seed=_mixed(self.seed, first_index, 0)):
+                clean = torch.cat(
+                    [predict(model, _padded(batch, batch_size))[: len(batch)] for batch in batches]
+                )
             aims = choose_targets(
                 self.goal, clean.numpy(), labels, given=targets, seed=self.seed, first_index=first_index
             )
@@ -170,7 +178,9 @@ class Attack(ABC):
                     temperature=self.temperature,
                 )
                 start = problem.judge(_padded(batch, batch_size), _padded(clean[part], batch_size))
-                parts.append(self._search(model, problem, start, first_index + begin)[: len(batch)])
+                with one_draw(model, seed=_mixed(self.seed, first_index + begin, 1)):
+                    found = self._search(model, problem, start, first_index + begin)
+                parts.append(found[: len(batch)])
                 if progress is not None:
                     progress(begin + len(batch), len(images))
         best = join(parts)
@@ -212,6 +222,11 @@ class Attack(ABC):
             stream = np.random.Generator(np.random.Philox(np.random.SeedSequence(self.seed, spawn_key=key)))
             image[...] = stream.integers(-self.radius, self.radius, size=image.shape, endpoint=True)
         return torch.from_numpy(noise)
+
+
+def _mixed(*numbers: int) -> int:
+    """Return one seed for several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def _padded(rows: Tensor, count: int) -> Tensor:

@@ -105,8 +105,10 @@ def describe(
     )
 
 
-def locate(baseline: Target, other: Target, image: ImageArray) -> tuple[LayerDifference | None, str]:
-    """Find the first layer in which two targets differ on one image ``(1, H, W, C)``.
+def locate(
+    baseline: Target, other: Target, image: ImageArray, *, frame: int = 0
+) -> tuple[LayerDifference | None, str]:
+    """Find the first layer in which two targets differ on one image ``(1, H, W, C)``, the frame ``frame``.
 
     Returns:
         The layer and an empty note, or None and the reason.
@@ -117,7 +119,7 @@ def locate(baseline: Target, other: Target, image: ImageArray) -> tuple[LayerDif
     for target in (baseline, other):
         if not isinstance(target, TracingTarget):
             return None, f"{target.name} cannot trace its layers"
-    expected, found = _trace(baseline, image), _trace(other, image)
+    expected, found = _trace(baseline, image, frame), _trace(other, image, frame)
     common = [name for name in expected if name in found]
     for name in common:
         left, right = expected[name], found[name]
@@ -130,10 +132,10 @@ def locate(baseline: Target, other: Target, image: ImageArray) -> tuple[LayerDif
     return None, f"traced alone, the image gives equal values in all {len(common)} layers that both show"
 
 
-def _trace(target: Target, image: ImageArray) -> dict[str, IntArray]:
+def _trace(target: Target, image: ImageArray, frame: int) -> dict[str, IntArray]:
     if not isinstance(target, TracingTarget):
         raise TypeError(f"{target.name} cannot trace")
-    return target.trace(image)
+    return target.trace(image, frame)
 
 
 def _first(node: str, expected: IntArray, found: IntArray) -> LayerDifference:

@@ -30,6 +30,9 @@ def replay(
 ) -> ReplayReport:
     """Run clean and adversarial images on all targets.
 
+    Image i of either set is frame i for the targets, however the images fall into batches: weights that are
+    drawn for each frame are the same on all targets and in every replay under one seed.
+
     A divergence doesn't stop the replay: it is in the report, and `ReplayReport.check` raises it.
 
     Args:
@@ -138,7 +141,7 @@ def _run(
     for begin in range(0, len(images), size):
         batch = images[begin : begin + size]
         start = time.perf_counter()
-        part = target.infer(batch)
+        part = target.infer(batch, begin)
         seconds += time.perf_counter() - start
         logits = part.logits
         if logits.dtype != np.int64 or logits.shape != (len(batch), classes):
@@ -191,5 +194,5 @@ def _traced(result: SetResult, archive: AttackArchive, baseline: Target, target:
     if first is None:
         return result
     pixels = archive.originals if result.images == _CLEAN else archive.adversarial
-    layer, note = locate(baseline, target, pixels[first.image : first.image + 1])
+    layer, note = locate(baseline, target, pixels[first.image : first.image + 1], frame=first.image)
     return dataclasses.replace(result, first=dataclasses.replace(first, layer=layer, note=note))

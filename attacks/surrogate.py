@@ -14,12 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from export.datatypes import DataType
+from export.draws import MEAN_EXPONENT
 from export.errors import InputError
 from export.graph import (
     INPUT_TENSOR,
     DataflowGraph,
     Flatten,
     FmPadding,
+    IntArray,
     Mvau,
     Node,
     Pool,
@@ -36,6 +38,7 @@ class Surrogate(nn.Module):
     """Takes float32 ``(N, C, H, W)`` in [0, 1] and returns logits ``(N, K)``, as a trained model does.
 
     The integer logits are the float ones times ``2**logit_exponent``, a power that brings them to order 1.
+    A layer whose weights are drawn is drawn as `attacks.drawing` says, frame by frame or once for a batch.
     A threshold's gradient is that of a ramp around it: over the whole range at the input, so that every pixel
     has a direction, and over ``gate`` standard deviations of the accumulator in hidden layers.
 
@@ -126,7 +129,14 @@ class _Activation(nn.Module):
 
 
 class _Dense(nn.Module):
-    """A matrix product on the innermost dimension, then thresholds, or scale and bias."""
+    """A matrix product on the innermost dimension, then thresholds, or scale and bias.
+
+    Attributes:
+        draws_weights: Whether the weights are drawn; see `attacks.drawing`, also for the other three.
+        seed: The run's seed.
+        first_frame: Frame index of a batch's first image.
+        one_draw: Whether all images of a batch get the same weights.
+    """
 
     _weights: Tensor
     _scale: Tensor
@@ -134,6 +144,9 @@ class _Dense(nn.Module):
 
     def __init__(self, node: Mvau, gate: float) -> None:
         super().__init__()
+        self._node = node
+        self.draws_weights = node.draw is not None
+        self.seed, self.first_frame, self.one_draw = 0, 0, False
         self.register_buffer("_weights", torch.from_numpy(node.weights.astype(np.float32)))
         scale = np.ones(1, np.int64) if node.scale is None else node.scale
         bias = np.zeros(1, np.int64) if node.bias is None else node.bias
@@ -145,10 +158,23 @@ class _Dense(nn.Module):
             self._activation = _Activation(node.thresholds, *node.accumulator_range, width)
 
     def forward(self, values: Tensor) -> Tensor:
-        accumulator = values @ self._weights.T
+        accumulator = self._frames(values) if self.draws_weights else values @ self._weights.T
         if self._activation is not None:
             return self._activation(accumulator)
         return accumulator * self._scale + self._bias
+
+    def _frames(self, values: Tensor) -> Tensor:
+        if self.one_draw:
+            chance = (self._weights + (1 << MEAN_EXPONENT)) / (2 << MEAN_EXPONENT)
+            return values @ torch.where(torch.rand_like(chance) < chance, 1.0, -1.0).T
+        sums = [
+            frame
+            @ torch.from_numpy(
+                self._node.weights_of(self.first_frame + index, self.seed).astype(np.float32)
+            ).T
+            for index, frame in enumerate(values)
+        ]
+        return torch.stack(sums) if sums else values.new_zeros(*values.shape[:-1], len(self._weights))
 
 
 class _Padding(nn.Module):
@@ -207,12 +233,19 @@ def _layer(node: Node, gate: float) -> nn.Module:
 def _largest_magnitude(node: Mvau) -> int:
     """Bound every partial sum of the accumulator, in any order, and the scaled result."""
     largest_input = max(abs(node.in_type.minimum), abs(node.in_type.maximum))
-    sums = [int(row) * largest_input for row in np.abs(node.weights.astype(np.int64)).sum(axis=1)]
+    sums = [int(row) * largest_input for row in _magnitudes(node).sum(axis=1)]
     if node.scale is not None:
         sums = [total * max(1, abs(int(factor))) for total, factor in zip(sums, node.scale, strict=True)]
     if node.bias is not None:
         sums = [total + abs(int(offset)) for total, offset in zip(sums, node.bias, strict=True)]
     return max(sums)
+
+
+def _magnitudes(node: Mvau) -> IntArray:
+    """Return the weights' magnitudes, int64 ``(MH, MW)``: 1 where they are drawn, whatever their means."""
+    return (
+        np.abs(node.weights.astype(np.int64)) if node.draw is None else np.ones(node.weights.shape, np.int64)
+    )
 
 
 def _refuse_large(node: Node, magnitude: int) -> None:
@@ -226,7 +259,7 @@ def _refuse_large(node: Node, magnitude: int) -> None:
 
 def _accumulator_deviation(node: Mvau) -> float:
     """Return the mean standard deviation of the accumulators for independent uniform inputs."""
-    power = (node.weights.astype(np.float64) ** 2).sum(axis=1)
+    power = (_magnitudes(node).astype(np.float64) ** 2).sum(axis=1)
     return float(np.sqrt(power * _variance(node.in_type)).mean())
 
 

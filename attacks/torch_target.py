@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from attacks.drawing import set_frames
 from attacks.evaluation import evaluating
+from export.draws import check_seed
 from export.errors import CheckFailedError, InputError
 from export.graph import DataflowGraph, IntArray, Mvau, Thresholding
 from hw.target import ImageArray, Inference, TargetKind, check_images
@@ -29,15 +31,19 @@ class TorchTarget:
         module: The module; it runs in evaluation mode and gets its own mode back.
         graph: What lowering made of it: shapes and names.
         batch_size: Images in one call, to bound memory.
+        seed: Of drawn weights, below 2**32; see `attacks.drawing`.
 
     Raises:
-        InputError: The module doesn't say its ``logit_exponent``.
+        InputError: The module doesn't say its ``logit_exponent``, or the seed is out of range.
     """
 
     name = "torch"
     kind = TargetKind.SIMULATION
 
-    def __init__(self, module: nn.Module, graph: DataflowGraph, *, batch_size: int = 512) -> None:
+    def __init__(
+        self, module: nn.Module, graph: DataflowGraph, *, batch_size: int = 512, seed: int = 0
+    ) -> None:
+        check_seed(seed)
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         exponent = getattr(module, "logit_exponent", None)
@@ -49,6 +55,7 @@ class TorchTarget:
         self.module = module
         self.graph = graph
         self.batch_size = batch_size
+        self.seed = seed
         self._exponent = exponent
 
     def infer(self, images: ImageArray, first_frame: int = 0) -> Inference:
@@ -61,7 +68,7 @@ class TorchTarget:
         logits = [np.zeros((0, self.graph.classes), np.int64)]
         with evaluating(self.module), torch.no_grad():
             for begin in range(0, len(pixels), self.batch_size):
-                logits.append(self._run(pixels[begin : begin + self.batch_size]))
+                logits.append(self._run(pixels[begin : begin + self.batch_size], first_frame + begin))
         return Inference(logits=np.concatenate(logits))
 
     def trace(self, images: ImageArray, first_frame: int = 0) -> dict[str, IntArray]:
@@ -79,7 +86,7 @@ class TorchTarget:
         with evaluating(self.module), torch.no_grad(), self._recording() as outputs:
             for begin in range(0, max(len(pixels), 1), self.batch_size):
                 outputs.clear()
-                logits = self._run(pixels[begin : begin + self.batch_size])
+                logits = self._run(pixels[begin : begin + self.batch_size], first_frame + begin)
                 if len(outputs) != len(nodes):
                     raise InputError(
                         f"{type(self.module).__name__} called {len(outputs)} activations, "
@@ -90,7 +97,8 @@ class TorchTarget:
                 parts.append(part | {self.graph.nodes[-1].name: logits})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def _run(self, images: ImageArray) -> IntArray:
+    def _run(self, images: ImageArray, first_frame: int) -> IntArray:
+        set_frames(self.module, seed=self.seed, first_frame=first_frame)
         # astype copies: torch warns of arrays that it may not write to.
         pixels = torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2).contiguous() / 255
         logits = self.module(pixels)

@@ -30,7 +30,7 @@ class Faulty:
     name: str = "faulty"
     kind: TargetKind = TargetKind.CYCLE_ACCURATE
 
-    def trace(self, images):
+    def trace(self, images, first_frame=0):
         values = ReferenceTarget(self.graph).trace(images)
         hit = (images == self.image).reshape(len(images), -1).all(axis=1)
         late = False
@@ -42,7 +42,7 @@ class Faulty:
                 late = True
         return values
 
-    def infer(self, images):
+    def infer(self, images, first_frame=0):
         return Inference(
             logits=self.trace(images)[self.graph.nodes[-1].name], cycles=np.arange(len(images)) + 90
         )
@@ -57,8 +57,8 @@ class Silent:
     def __init__(self, inner):
         self._inner = inner
 
-    def infer(self, images):
-        return self._inner.infer(images)
+    def infer(self, images, first_frame=0):
+        return self._inner.infer(images, first_frame)
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_untraceable_and_unrepeatable_differences_say_so(archive, graph):
     assert "silent cannot trace" in str(report.targets[1].first_divergence)
 
     class OnlyInBatches(Faulty):
-        def trace(self, images):
+        def trace(self, images, first_frame=0):
             return super().trace(images) if len(images) > 1 else ReferenceTarget(self.graph).trace(images)
 
     fickle = OnlyInBatches(graph, archive.adversarial[3], "mvau_0", 1)
@@ -160,7 +160,7 @@ def test_image_sized_layers_name_row_and_column(binarised_graph, images):
     class Wrong(ReferenceTarget):
         name = "wrong"
 
-        def trace(self, images):
+        def trace(self, images, first_frame=0):
             values = super().trace(images)
             values["thresholding_0"][:, 2, 3, 1] *= -1
             values["mvau_2"][:, 4] += 1
@@ -232,7 +232,7 @@ def test_another_network_is_refused(archive, graph, binarised_graph):
 
 def test_wrong_logits_and_misuse_are_refused(archive, graph, binarised_graph):
     class Short(ReferenceTarget):
-        def infer(self, images):
+        def infer(self, images, first_frame=0):
             return Inference(logits=super().infer(images).logits[:-1])
 
     with pytest.raises(CheckFailedError, match=r"int64 \(39, 5\) for 40 images"):
@@ -247,7 +247,7 @@ def test_wrong_logits_and_misuse_are_refused(archive, graph, binarised_graph):
 
 def test_traces_of_different_shape_are_a_failed_check(archive, graph):
     class Reshaped(Faulty):
-        def trace(self, images):
+        def trace(self, images, first_frame=0):
             values = super().trace(images)
             return values | {"mvau_0": values["mvau_0"][:, :-1]} if len(images) == 1 else values
 
