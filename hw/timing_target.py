@@ -11,7 +11,6 @@ from export.graph import DataflowGraph, IntArray
 from hw.emulator import EmulatorTarget
 from hw.folding import Folding
 from hw.rtl_target import STREAM_IMAGES
-from hw.rtlgen import plan_rtl
 from hw.target import ImageArray, Inference, TargetKind, check_images
 from hw.timing.encoding import TimingChain
 from hw.timing.engine import TimingEngine
@@ -62,7 +61,7 @@ class TimingTarget:
         threads: int | None = None,
     ) -> None:
         self.graph = graph
-        self.chain = TimingChain.of(plan_rtl(graph, folding))
+        self.chain = TimingChain.plan(graph, folding)
         self._emulator = EmulatorTarget(graph, threads=threads, cache_dir=cache_dir)
         self._engine = TimingEngine(cache_dir)
 

@@ -54,7 +54,11 @@ def compile_(
         board=board,
         checkpoint=None if checkpoint is None else find_checkpoint(checkpoint),
     )
-    result = _summary(compiled.build) | {"notes": list(compiled.notes)}
+    latency_cycles, note = _latency(compiled.build)
+    result = _summary(compiled.build) | {
+        "latency_cycles": latency_cycles,
+        "notes": [*compiled.notes, *([note] if note else [])],
+    }
     if json:
         show_json(result)
     else:
@@ -62,10 +66,19 @@ def compile_(
     return 0
 
 
-def _summary(build: Build) -> dict[str, Any]:
+def _latency(build: Build) -> tuple[int | None, str | None]:
+    """The exact latency, or why it can't be predicted here: that takes a C++ compiler, the build does not."""
+    from export.errors import ToolError
     from hw.timing import predict
 
-    timing = predict(build.graph, build.folding)
+    try:
+        return predict(build.graph, build.folding).latency_cycles, None
+    except ToolError as error:
+        return None, f"the latency is not predicted: {error.message}"
+
+
+def _summary(build: Build) -> dict[str, Any]:
+    ii_cycles = build.folding.ii_cycles(build.graph)
     layers = {
         node.name: {"pe": build.folding[node.name].pe, "simd": build.folding[node.name].simd}
         for node in build.graph.mvaus
@@ -76,19 +89,20 @@ def _summary(build: Build) -> dict[str, Any]:
         "macs": build.graph.macs,
         "clock_mhz": build.clock_mhz,
         "board": build.board,
-        "ii_cycles": timing.ii_cycles,
-        "latency_cycles": timing.latency_cycles,
-        "frames_per_second": build.clock_mhz * 1e6 / timing.ii_cycles,
+        "ii_cycles": ii_cycles,
+        "frames_per_second": build.clock_mhz * 1e6 / ii_cycles,
         "folding": layers,
     }
 
 
 def _text(build: Build, result: dict[str, Any]) -> str:
     folding = ", ".join(f"{name} {f['pe']}x{f['simd']}" for name, f in result["folding"].items())
+    known = result["latency_cycles"]
+    latency = "" if known is None else f", latency {known:,} cycles"
     return (
         f"{build.graph.summary()}\n\n"
         f"folding (PE x SIMD): {folding}\n"
-        f"II {result['ii_cycles']:,} cycles, latency {result['latency_cycles']:,} cycles: "
+        f"II {result['ii_cycles']:,} cycles{latency}: "
         f"{result['frames_per_second']:,.0f} frames/s at {build.clock_mhz:g} MHz\n"
         f"{build.path}: network {build.graph_hash[:16]}"
         + "".join(f"\nnote: {note}" for note in result["notes"])

@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from hw.rtlgen import Instance
 from hw.rtlgen.latency import (
     LABEL_SELECT_LATENCY_CYCLES,
     SCALE_BIAS_LATENCY_CYCLES,
     THRESHOLDING_LATENCY_CYCLES,
 )
+from hw.timing.joins import Duplicate, Sum
 from hw.timing.modules import Fifo, Module, Mvau, Pipeline, WidthConverter
 from hw.timing.windows import Padding, Pool, SlidingWindow
 
+_Parameters = Mapping[str, int]
+
+
+def _mvau(p: _Parameters) -> Mvau:
+    return Mvau(p["MW"] // p["SIMD"], p["MH"] // p["PE"] // p.get("GROUPS", 1))
+
+
+_MODELS: dict[str, Callable[[_Parameters], Module]] = {
+    "bnn_mvau": _mvau,
+    "bnn_fifo": lambda p: Fifo(p["DEPTH"]),
+    "bnn_dwc": lambda p: WidthConverter(p["IN_LANES"], p["OUT_LANES"]),
+    "bnn_thresholding": lambda p: Pipeline(THRESHOLDING_LATENCY_CYCLES),
+    "bnn_scale_bias": lambda p: Pipeline(SCALE_BIAS_LATENCY_CYCLES),
+    "bnn_label_select": lambda p: Pipeline(LABEL_SELECT_LATENCY_CYCLES),
+    "bnn_fmpadding": Padding,
+    "bnn_swg": SlidingWindow,
+    "bnn_pool": Pool,
+    "bnn_duplicate": lambda p: Duplicate(p["COPIES"]),
+    "bnn_add": lambda p: Sum(),
+}
+
 
 def build_module(instance: Instance) -> Module:
-    """Return the model of an instance, in the state after a reset."""
-    p = {name: int(value) for name, value in instance.parameters.items() if isinstance(value, int)}
-    match instance.module:
-        case "bnn_mvau":
-            return Mvau(p["MW"] // p["SIMD"], p["MH"] // p["PE"])
-        case "bnn_fifo":
-            return Fifo(p["DEPTH"])
-        case "bnn_dwc":
-            return WidthConverter(p["IN_LANES"], p["OUT_LANES"])
-        case "bnn_thresholding":
-            return Pipeline(THRESHOLDING_LATENCY_CYCLES)
-        case "bnn_scale_bias":
-            return Pipeline(SCALE_BIAS_LATENCY_CYCLES)
-        case "bnn_label_select":
-            return Pipeline(LABEL_SELECT_LATENCY_CYCLES)
-        case "bnn_fmpadding":
-            return Padding(p)
-        case "bnn_swg":
-            return SlidingWindow(p)
-        case "bnn_pool":
-            return Pool(p)
-        case other:
-            raise ValueError(f"{instance.name}: no timing model of {other}")
+    """Return the model of an instance, in the state after a reset.
+
+    Raises:
+        ValueError: There is no model of its module.
+    """
+    if instance.module not in _MODELS:
+        raise ValueError(f"{instance.name}: no timing model of {instance.module}")
+    integers = {name: int(value) for name, value in instance.parameters.items() if isinstance(value, int)}
+    return _MODELS[instance.module](integers)

@@ -1,4 +1,4 @@
-"""A chain of modules as the native engine reads it: one row of integers a module."""
+"""The modules of a design as the native engine reads them: rows of integers."""
 
 from __future__ import annotations
 
@@ -8,46 +8,70 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from export.errors import InputError
-from export.graph import IntArray
-from hw.rtlgen import Instance, RtlDesign
+from export.graph import DataflowGraph, IntArray
+from hw.folding import Folding
+from hw.rtlgen import Instance, RtlDesign, plan_rtl
 from hw.timing.catalogue import build_module
+from hw.timing.joins import Duplicate, Sum
 from hw.timing.modules import Fifo, Module, Mvau, Pipeline, WidthConverter
 from hw.timing.windows import Padding, Pool, SlidingWindow
 
 # Words of a row: the kind, then its parameters. The kinds are numbered as in native/job.hpp.
 ROW_WORDS = 12
-_PIPELINE, _MVAU, _FIFO, _CONVERTER, _PADDING, _WINDOW, _POOL = range(7)
+_PIPELINE, _MVAU, _FIFO, _CONVERTER, _PADDING, _WINDOW, _POOL, _DUPLICATE, _SUM = range(9)
+_OUTSIDE = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimingChain:
-    """What decides the cycles of a design.
+    """What decides the cycles of a design: its modules and the streams between them.
 
     Attributes:
-        instances: The modules, in the order in which data flows.
-        in_beats: Input beats of a frame.
-        out_beats: Output beats of a frame.
+        instances: The modules; each comes after those whose streams it reads. The first one reads the source,
+            the last one writes to the sink.
     """
 
     instances: tuple[Instance, ...]
-    in_beats: int
-    out_beats: int
 
     @classmethod
     def of(cls, design: RtlDesign) -> TimingChain:
-        """Return the chain of a generated design."""
-        return cls(instances=design.instances, in_beats=design.input.beats, out_beats=design.output.beats)
+        """Return the modules of a generated design."""
+        return cls(instances=design.instances)
+
+    @classmethod
+    def plan(cls, graph: DataflowGraph, folding: Folding) -> TimingChain:
+        """Return the modules of the hardware of a network.
+
+        Raises:
+            InputError: The folding does not fit, or hardware can't compute the network.
+        """
+        return cls.of(plan_rtl(graph, folding, with_contents=False))
+
+    @property
+    def in_beats(self) -> int:
+        """Input beats of a frame."""
+        return self.instances[0].source.beats
+
+    @property
+    def out_beats(self) -> int:
+        """Output beats of a frame."""
+        return self.instances[-1].sink.beats
+
+    @property
+    def fifos(self) -> dict[str, Instance]:
+        """The FIFOs by their keys: the name of the layer after it, and of an Add's FIFOs which side it is."""
+        return {fifo_key(i): i for i in self.instances if i.module == "bnn_fifo"}
 
     @property
     def fifo_depths(self) -> dict[str, int]:
-        """Depth of the FIFO before each layer, by the layer's name."""
-        return {i.node: int(i.parameters["DEPTH"]) for i in self.instances if i.module == "bnn_fifo"}
+        """Depths of the FIFOs by their keys."""
+        return {key: int(fifo.parameters["DEPTH"]) for key, fifo in self.fifos.items()}
 
     def with_fifo_depths(self, depths: Mapping[str, int]) -> TimingChain:
         """Return the same chain with other FIFOs.
 
         Raises:
-            InputError: There is no FIFO before a layer of that name.
+            InputError: There is no FIFO with such a key.
         """
         unknown = set(depths) - set(self.fifo_depths)
         if unknown:
@@ -63,12 +87,10 @@ class TimingChain:
 
         Modules are numbered as in `instances`; -1 is the source, and the sink.
         """
-        producers = {instance.sink.name: index for index, instance in enumerate(self.instances)}
-        rows = [
-            (instance.source.beats, producers.get(instance.source.name, -1), index)
-            for index, instance in enumerate(self.instances)
-        ]
-        rows.append((self.instances[-1].sink.beats, len(self.instances) - 1, -1))
+        producers = {sink.name: k for k, instance in enumerate(self.instances) for sink in instance.sinks}
+        read = [(k, source) for k, instance in enumerate(self.instances) for source in instance.sources]
+        rows = [(source.beats, producers.get(source.name, _OUTSIDE), k) for k, source in read]
+        rows.append((self.out_beats, len(self.instances) - 1, _OUTSIDE))
         return np.array(rows, np.int64)
 
     def rows(self) -> IntArray:
@@ -80,10 +102,15 @@ class TimingChain:
         return rows
 
 
+def fifo_key(instance: Instance) -> str:
+    """Return what names a FIFO in a mapping of depths."""
+    return instance.fifo_key or instance.node
+
+
 def _deepened(instance: Instance, depths: Mapping[str, int]) -> Instance:
-    if instance.module != "bnn_fifo" or instance.node not in depths:
+    if instance.module != "bnn_fifo" or fifo_key(instance) not in depths:
         return instance
-    return replace(instance, parameters={**instance.parameters, "DEPTH": depths[instance.node]})
+    return replace(instance, parameters={**instance.parameters, "DEPTH": depths[fifo_key(instance)]})
 
 
 def _encode(model: Module) -> tuple[int, ...]:
@@ -105,5 +132,9 @@ def _encode(model: Module) -> tuple[int, ...]:
             )
         case Pool():
             return _POOL, model.window_beats, model.silent_beats
+        case Duplicate():
+            return (_DUPLICATE,)
+        case Sum():
+            return (_SUM,)
         case _:
             raise ValueError(f"the native engine has no {type(model).__name__}")

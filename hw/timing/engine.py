@@ -13,7 +13,7 @@ import numpy as np
 
 from export.errors import CheckFailedError, InputError, ToolError
 from hw.cache import cached_directory, content_key
-from hw.timing.encoding import TimingChain
+from hw.timing.encoding import TimingChain, fifo_key
 from hw.timing.run import ChainRun
 from hw.timing.stalls import StallPattern, Stalls, of_256
 from hw.verilator.tools import find_compiler, run_tool
@@ -141,7 +141,7 @@ class TimingEngine:
 def _hang(chain: TimingChain, run: ChainRun, cycles: int) -> CheckFailedError:
     frame = int((run.last_out_cycle >= 0).sum())
     full = [
-        instance.node
+        fifo_key(instance)
         for instance, (*_, high_water) in zip(chain.instances, run.counts, strict=True)
         if instance.module == "bnn_fifo" and high_water == instance.parameters["DEPTH"]
     ]

@@ -15,7 +15,6 @@ from pathlib import Path
 from export.errors import CheckFailedError
 from export.graph import DataflowGraph
 from hw.folding import Folding
-from hw.rtlgen import plan_rtl
 from hw.timing.encoding import TimingChain
 from hw.timing.engine import TimingEngine
 
@@ -58,7 +57,7 @@ def solve_fifo_depths(
         InputError: The folding does not fit, or hardware can't compute the network.
         ToolError: There is no C++ compiler.
     """
-    return solve_chain(TimingChain.of(plan_rtl(graph, folding)), TimingEngine(cache_dir))
+    return solve_chain(TimingChain.plan(graph, folding), TimingEngine(cache_dir))
 
 
 def solve_chain(chain: TimingChain, engine: TimingEngine) -> dict[str, int]:
@@ -115,15 +114,10 @@ def throughput_ii(chain: TimingChain, engine: TimingEngine) -> Fraction:
 def _generous_depths(chain: TimingChain) -> dict[str, int]:
     """Room for two whole frames in every FIFO."""
     return {
-        i.node: max(2 * i.source.beats, int(i.parameters["DEPTH"]))
-        for i in chain.instances
-        if i.module == "bnn_fifo"
+        key: max(2 * fifo.source.beats, int(fifo.parameters["DEPTH"])) for key, fifo in chain.fifos.items()
     }
 
 
-def _bits(chain: TimingChain, name: str) -> int:
-    return next(
-        int(i.parameters["DEPTH"]) * int(i.parameters["DATA_W"])
-        for i in chain.instances
-        if i.module == "bnn_fifo" and i.node == name
-    )
+def _bits(chain: TimingChain, key: str) -> int:
+    parameters = chain.fifos[key].parameters
+    return int(parameters["DEPTH"]) * int(parameters["DATA_W"])

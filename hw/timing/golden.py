@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from hw.timing.encoding import TimingChain
-from hw.timing.modules import Activity, Fifo, Module
+from hw.timing.modules import Activity, Fifo
 from hw.timing.run import ChainRun
 from hw.timing.stalls import StallPattern, Stalls, chances, of_256
 
@@ -46,15 +46,14 @@ def run_golden(chain: TimingChain, frames: int, stalls: Stalls | StallPattern | 
         frames: Frames, sent back to back.
         stalls: Idle cycles of source and sink; None for none.
     """
-    modules = chain.models()
+    design = _Design(chain)
     sides = _Sides(stalls)
-    counts = np.zeros((len(modules), 4), np.int64)
     entered: list[int] = []
     left: list[int] = []
     cycle, moved = 0, False
     while len(left) < frames * chain.out_beats:
         sides.begin(cycle, free=moved or not sides.offered, more=len(entered) < frames * chain.in_beats)
-        moved, delivered = _cycle(modules, sides.offered, sides.taken, counts)
+        moved, delivered = design.cycle(sides.offered, sides.taken)
         if moved:
             entered.append(cycle)
         if delivered:
@@ -70,26 +69,38 @@ def run_golden(chain: TimingChain, frames: int, stalls: Stalls | StallPattern | 
         in_cycles=in_cycles,
         out_cycles=out_cycles,
         total_cycles=cycle,
-        counts=counts,
+        counts=design.counts,
         followed_frames=frames,
         period_frames=0,
         period_cycles=0,
     )
 
 
-def _cycle(
-    modules: list[Module], offered: bool, taken: bool, counts: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
-) -> tuple[bool, bool]:
-    """One cycle of all modules; returns whether a beat was accepted, and whether one was delivered."""
-    ready = [True] * len(modules) + [taken]
-    for index in range(len(modules) - 1, -1, -1):
-        ready[index] = modules[index].ready(ready[index + 1])
-    valid = [offered, *(module.valid for module in modules)]
-    moves = [v and r for v, r in zip(valid, ready, strict=True)]
-    for index, module in enumerate(modules):
-        activity = module.activity(valid[index], ready[index + 1])
-        counts[index, activity.value] += 1
-        module.clock(valid[index], ready[index + 1])
-        if isinstance(module, Fifo):
-            counts[index, len(Activity)] = max(counts[index, len(Activity)], module.held)
-    return moves[0], moves[-1]
+class _Design:
+    """All modules, and the flags of the streams between them."""
+
+    def __init__(self, chain: TimingChain) -> None:
+        self._parts = [
+            (module, tuple(s.name for s in instance.sources), tuple(s.name for s in instance.sinks))
+            for module, instance in zip(chain.models(), chain.instances, strict=True)
+        ]
+        self._input, self._output = chain.instances[0].source.name, chain.instances[-1].sink.name
+        self.counts = np.zeros((len(self._parts), 4), np.int64)
+
+    def cycle(self, offered: bool, taken: bool) -> tuple[bool, bool]:
+        """One cycle of all modules; returns whether a beat was accepted, and whether one was delivered."""
+        valid, ready = {self._input: offered}, {self._output: taken}
+        for module, _, sinks in self._parts:
+            valid.update(zip(sinks, module.valids, strict=True))
+        # tready runs backwards, and depends on no tready of a module before.
+        for module, sources, sinks in reversed(self._parts):
+            flags = module.readies(tuple(valid[s] for s in sources), tuple(ready[s] for s in sinks))
+            ready.update(zip(sources, flags, strict=True))
+        moves = [valid[name] and ready[name] for name in (self._input, self._output)]
+        for row, (module, sources, sinks) in zip(self.counts, self._parts, strict=True):
+            before, after = tuple(valid[s] for s in sources), tuple(ready[s] for s in sinks)
+            row[module.activity(before, after).value] += 1
+            module.clock(before, after)
+            if isinstance(module, Fifo):
+                row[len(Activity)] = max(row[len(Activity)], module.held)
+        return moves[0], moves[1]

@@ -1,8 +1,7 @@
 """The modules of hw/rtl, reduced to what decides their handshakes.
 
-A model holds the state after a clock edge. In a cycle, `valid` says whether it offers a beat, `ready` whether
-it takes one, and `clock` is the edge at the end of the cycle. `quiet_cycles` and `skip` jump over cycles in
-which no beat moves.
+A model holds the state after a clock edge. In a cycle, `valids` says which outputs offer a beat, `readies`
+which inputs take one, and `clock` is the edge at the end of the cycle.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Protocol
 
 from hw.rtlgen.latency import MVAU_LATENCY_CYCLES
 
-FOREVER = 1 << 62
+Flags = tuple[bool, ...]
 
 
 class Activity(Enum):
@@ -26,36 +25,23 @@ class Activity(Enum):
 
 
 class Module(Protocol):
-    """One module between two streams."""
+    """One module: a flag for each of its input and output streams."""
 
     @property
-    def valid(self) -> bool:
+    def valids(self) -> Flags:
         """Whether m_axis_tvalid is high."""
         ...
 
-    @property
-    def state(self) -> object:
-        """Everything that decides what comes, hashable."""
+    def readies(self, offered: Flags, out_ready: Flags) -> Flags:
+        """Whether s_axis_tready is high, given the other side of each stream."""
         ...
 
-    def ready(self, out_ready: bool) -> bool:
-        """Whether s_axis_tready is high, given m_axis_tready."""
-        ...
-
-    def activity(self, offered: bool, out_ready: bool) -> Activity:
+    def activity(self, offered: Flags, out_ready: Flags) -> Activity:
         """What this cycle is used for, asked before `clock`."""
         ...
 
-    def clock(self, offered: bool, out_ready: bool) -> None:
+    def clock(self, offered: Flags, out_ready: Flags) -> None:
         """The clock edge: ``offered`` is whether s_axis_tvalid was high in this cycle."""
-        ...
-
-    def quiet_cycles(self, out_ready: bool) -> int:
-        """Clock edges, at least 0, that change neither `valid` nor `ready` while no beat moves."""
-        ...
-
-    def skip(self, cycles: int, out_ready: bool) -> None:
-        """That many clock edges at once, at most `quiet_cycles`, while no beat moves."""
         ...
 
 
@@ -66,7 +52,45 @@ def count_as(runs: bool, works: bool) -> Activity:
     return Activity.BUSY if works else Activity.STARVED
 
 
-class Pipeline:
+class Single:
+    """A module with one stream on each side."""
+
+    @property
+    def valid(self) -> bool:
+        """Whether m_axis_tvalid is high."""
+        raise NotImplementedError
+
+    def ready(self, out_ready: bool) -> bool:
+        """Whether s_axis_tready is high, given m_axis_tready."""
+        raise NotImplementedError
+
+    def use(self, offered: bool, out_ready: bool) -> Activity:
+        """What this cycle is used for: the module works on the beat that is offered, if it takes one."""
+        return count_as(self.ready(out_ready), offered)
+
+    def edge(self, offered: bool, out_ready: bool) -> None:
+        """The clock edge."""
+        raise NotImplementedError
+
+    @property
+    def valids(self) -> Flags:
+        """`valid`, of the only output."""
+        return (self.valid,)
+
+    def readies(self, offered: Flags, out_ready: Flags) -> Flags:
+        """`ready`, of the only input."""
+        return (self.ready(*out_ready),)
+
+    def activity(self, offered: Flags, out_ready: Flags) -> Activity:
+        """`use` with the only streams."""
+        return self.use(*offered, *out_ready)
+
+    def clock(self, offered: Flags, out_ready: Flags) -> None:
+        """`edge` with the only streams."""
+        self.edge(*offered, *out_ready)
+
+
+class Pipeline(Single):
     """A pipeline that stands still as a whole while its output waits: every beat leaves as a beat."""
 
     def __init__(self, latency_cycles: int) -> None:
@@ -79,42 +103,26 @@ class Pipeline:
         """Whether m_axis_tvalid is high."""
         return bool(self._remaining) and self._remaining[0] == 0
 
-    @property
-    def state(self) -> object:
-        """Everything that decides what comes, hashable."""
-        return tuple(self._remaining)
-
     def ready(self, out_ready: bool) -> bool:
         """Whether s_axis_tready is high."""
         return out_ready or not self.valid
 
-    def activity(self, offered: bool, out_ready: bool) -> Activity:
+    def use(self, offered: bool, out_ready: bool) -> Activity:
         """What this cycle is used for."""
         return count_as(self.ready(out_ready), offered)
 
-    def clock(self, offered: bool, out_ready: bool) -> None:
+    def edge(self, offered: bool, out_ready: bool) -> None:
         """The clock edge."""
         if self.ready(out_ready):
-            self._advance(1)
+            self._advance()
             if offered:
                 self._remaining.append(self.latency_cycles - 1)
 
-    def quiet_cycles(self, out_ready: bool) -> int:
-        """Clock edges that change nothing outside."""
-        if not self._remaining or not self.ready(out_ready):
-            return FOREVER
-        return self._remaining[0] - 1
-
-    def skip(self, cycles: int, out_ready: bool) -> None:
-        """Many clock edges at once."""
-        if self.ready(out_ready):
-            self._advance(cycles)
-
-    def _advance(self, cycles: int) -> None:
+    def _advance(self) -> None:
         if self.valid:
             self._remaining.popleft()
         for index in range(len(self._remaining)):
-            self._remaining[index] -= cycles
+            self._remaining[index] -= 1
 
 
 class Mvau(Pipeline):
@@ -126,24 +134,19 @@ class Mvau(Pipeline):
         self.steps = synapse_fold * neuron_fold
         self._step = 0
 
-    @property
-    def state(self) -> object:
-        """Everything that decides what comes, hashable."""
-        return self._step, tuple(self._remaining)
-
     def ready(self, out_ready: bool) -> bool:
         """Whether s_axis_tready is high."""
         return self._step < self.synapse_fold and super().ready(out_ready)
 
-    def activity(self, offered: bool, out_ready: bool) -> Activity:
+    def use(self, offered: bool, out_ready: bool) -> Activity:
         """What this cycle is used for: a step of the replay is work as well."""
         return count_as(super().ready(out_ready), offered or self._step >= self.synapse_fold)
 
-    def clock(self, offered: bool, out_ready: bool) -> None:
+    def edge(self, offered: bool, out_ready: bool) -> None:
         """The clock edge."""
         if not super().ready(out_ready):
             return
-        self._advance(1)
+        self._advance()
         if offered or self._step >= self.synapse_fold:
             self._step += 1
             if self._step % self.synapse_fold == 0:
@@ -151,47 +154,8 @@ class Mvau(Pipeline):
             if self._step == self.steps:
                 self._step = 0
 
-    def quiet_cycles(self, out_ready: bool) -> int:
-        """Clock edges that change nothing outside."""
-        if not super().ready(out_ready):
-            return FOREVER
-        to_output = self._remaining[0] - 1 if self._remaining else FOREVER
-        # The last step of a group makes an output, and the last group ends the replay.
-        to_group_end = (
-            self.synapse_fold - 1 - self._step % self.synapse_fold
-            if self._step >= self.synapse_fold
-            else FOREVER
-        )
-        return min(to_output, to_group_end)
 
-    def skip(self, cycles: int, out_ready: bool) -> None:
-        """Many clock edges at once."""
-        if super().ready(out_ready):
-            self._advance(cycles)
-            if self._step >= self.synapse_fold:
-                self._step += cycles
-
-
-class Store:
-    """A module that changes only when beats move."""
-
-    def ready(self, out_ready: bool) -> bool:
-        """Whether s_axis_tready is high; each module has its own rule."""
-        raise NotImplementedError
-
-    def activity(self, offered: bool, out_ready: bool) -> Activity:
-        """What this cycle is used for: it works on the beat that is offered, if it takes one."""
-        return count_as(self.ready(out_ready), offered)
-
-    def quiet_cycles(self, out_ready: bool) -> int:
-        """Clock edges that change nothing outside."""
-        return FOREVER
-
-    def skip(self, cycles: int, out_ready: bool) -> None:
-        """Many clock edges at once."""
-
-
-class Fifo(Store):
+class Fifo(Single):
     """bnn_fifo."""
 
     def __init__(self, depth: int) -> None:
@@ -208,21 +172,16 @@ class Fifo(Store):
         """Words inside."""
         return self._count
 
-    @property
-    def state(self) -> object:
-        """Everything that decides what comes, hashable."""
-        return self._count
-
     def ready(self, out_ready: bool) -> bool:
         """Whether s_axis_tready is high."""
         return self._count < self.depth
 
-    def clock(self, offered: bool, out_ready: bool) -> None:
+    def edge(self, offered: bool, out_ready: bool) -> None:
         """The clock edge."""
         self._count += int(offered and self.ready(out_ready)) - int(self.valid and out_ready)
 
 
-class WidthConverter(Store):
+class WidthConverter(Single):
     """bnn_dwc, in units of the greatest common divisor of both widths."""
 
     def __init__(self, in_lanes: int, out_lanes: int) -> None:
@@ -235,16 +194,11 @@ class WidthConverter(Store):
         """Whether m_axis_tvalid is high."""
         return self._have >= self.out_units
 
-    @property
-    def state(self) -> object:
-        """Everything that decides what comes, hashable."""
-        return self._have
-
     def ready(self, out_ready: bool) -> bool:
         """Whether s_axis_tready is high."""
         return self._after_output(out_ready) < self.out_units
 
-    def clock(self, offered: bool, out_ready: bool) -> None:
+    def edge(self, offered: bool, out_ready: bool) -> None:
         """The clock edge."""
         taken = offered and self.ready(out_ready)
         self._have = self._after_output(out_ready) + (self.in_units if taken else 0)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from export.graph import DataflowGraph
 from hw.folding import Folding
-from hw.timing.frames import simulate_frames
+from hw.timing.encoding import TimingChain
+from hw.timing.engine import TimingEngine
+from hw.timing.run import ChainRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,20 +51,46 @@ class Timing:
         return self.latency_cycles / clock_mhz
 
 
-def predict(graph: DataflowGraph, folding: Folding) -> Timing:
+def simulate_frames(
+    graph: DataflowGraph, folding: Folding, frames: int, *, cache_dir: Path | None = None
+) -> ChainRun:
+    """Compute the cycles of a batch in the generated hardware, exactly.
+
+    Args:
+        graph: The network.
+        folding: PE and SIMD of each layer.
+        frames: Number of images, sent back to back.
+        cache_dir: Where the native engine is kept; None for the user's cache directory.
+
+    Raises:
+        InputError: The folding does not fit, or hardware can't compute the network.
+        ToolError: There is no C++ compiler.
+        CheckFailedError: The hardware hangs.
+    """
+    return TimingEngine(cache_dir).run(TimingChain.plan(graph, folding), frames)
+
+
+def predict(graph: DataflowGraph, folding: Folding, *, cache_dir: Path | None = None) -> Timing:
     """Return the timing of the hardware that `hw.rtlgen.generate_rtl` makes of a network.
 
     The latency is exact. The initiation interval is the closed form: exact for dense networks, the least
     possible for convolutional ones, where a window generator may hold up its neighbours; `TimingEngine` finds
     the exact one.
 
+    Args:
+        graph: The network.
+        folding: PE and SIMD of each layer.
+        cache_dir: Where the native engine is kept; None for the user's cache directory.
+
     Raises:
         InputError: The folding does not fit, or hardware can't compute the network.
+        ToolError: There is no C++ compiler; `Folding.ii_cycles` needs none.
+        CheckFailedError: The hardware hangs.
     """
     cycles = folding.layer_cycles(graph)
     ii_cycles = folding.ii_cycles(graph)
     return Timing(
-        latency_cycles=int(simulate_frames(graph, folding, 1).cycles[0]),
+        latency_cycles=int(simulate_frames(graph, folding, 1, cache_dir=cache_dir).cycles[0]),
         ii_cycles=ii_cycles,
         layers=tuple(
             LayerTiming(name=name, busy_cycles=busy, utilisation=busy / ii_cycles)

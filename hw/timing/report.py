@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hw.timing.encoding import TimingChain
+from hw.timing.encoding import TimingChain, fifo_key
 from hw.timing.run import ChainRun
 
 
@@ -37,7 +37,7 @@ class FifoLevel:
     """A FIFO's use.
 
     Attributes:
-        node: Layer that reads it.
+        node: Layer that reads it; before an addition its name and ``.input`` or ``.other``.
         depth: Words that it can hold.
         high_water: Most words that it held.
         data_w: Bits of a word [bits].
@@ -104,7 +104,7 @@ def make_report(chain: TimingChain, run: ChainRun) -> TimingReport:
         ),
         fifos=tuple(
             FifoLevel(
-                node=instance.node,
+                node=fifo_key(instance),
                 depth=int(instance.parameters["DEPTH"]),
                 high_water=int(row[3]),
                 data_w=int(instance.parameters["DATA_W"]),

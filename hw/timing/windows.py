@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hw.timing.modules import FOREVER, Activity, Store, count_as
+from hw.timing.modules import Activity, Single, count_as
 
 
-class _Registered(Store):
+class _Registered(Single):
     """A module whose output waits in a register; the next beat moves there once it is free."""
 
     def __init__(self) -> None:
@@ -34,30 +34,21 @@ class Padding(_Registered):
         self.lines = (p["TOP"], p["TOP"] + p["HEIGHT"])
         self._at = 0
 
-    @property
-    def state(self) -> object:
-        """Everything that decides what comes, hashable."""
-        return self._at, self._valid
-
     def ready(self, out_ready: bool) -> bool:
         """Whether s_axis_tready is high."""
         return self._advances(out_ready) and self._inside()
 
-    def activity(self, offered: bool, out_ready: bool) -> Activity:
+    def use(self, offered: bool, out_ready: bool) -> Activity:
         """What this cycle is used for: a border beat is work as well."""
         return count_as(self._advances(out_ready), self._writes(offered))
 
-    def clock(self, offered: bool, out_ready: bool) -> None:
+    def edge(self, offered: bool, out_ready: bool) -> None:
         """The clock edge."""
         if not self._advances(out_ready):
             return
         self._valid = self._writes(offered)
         if self._valid:
             self._at = (self._at + 1) % (self.row_beats * self.rows)
-
-    def quiet_cycles(self, out_ready: bool) -> int:
-        """Clock edges that change nothing outside."""
-        return 0 if self._advances(out_ready) and not self._inside() else FOREVER
 
     def _inside(self) -> bool:
         y, x = divmod(self._at, self.row_beats)
@@ -88,20 +79,15 @@ class SlidingWindow(_Registered):
         self.depth = p.get("DEPTH", extent + max(extent, down) + kernel_h * kernel_w * beats)
         self._have = self._offset = self._beat = self._ky = self._x = self._y = 0
 
-    @property
-    def state(self) -> object:
-        """Everything that decides what comes, hashable."""
-        return self._have, self._offset, self._beat, self._ky, self._x, self._y, self._valid
-
     def ready(self, out_ready: bool) -> bool:
         """Whether s_axis_tready is high."""
         return self._have < self.depth
 
-    def activity(self, offered: bool, out_ready: bool) -> Activity:
+    def use(self, offered: bool, out_ready: bool) -> Activity:
         """What this cycle is used for: reading a beat of a window is the work."""
         return count_as(self._advances(out_ready), self._have > self._offset)
 
-    def clock(self, offered: bool, out_ready: bool) -> None:
+    def edge(self, offered: bool, out_ready: bool) -> None:
         """The clock edge."""
         taken = offered and self.ready(out_ready)
         if self._advances(out_ready):
@@ -109,10 +95,6 @@ class SlidingWindow(_Registered):
             if self._valid:
                 self._fetch()
         self._have += int(taken)
-
-    def quiet_cycles(self, out_ready: bool) -> int:
-        """Clock edges that change nothing outside."""
-        return 0 if self._advances(out_ready) and self._have > self._offset else FOREVER
 
     def _fetch(self) -> None:
         self._beat += 1
@@ -144,16 +126,11 @@ class Pool(_Registered):
         self.silent_beats = (p["PIXELS"] - 1) * beats
         self._at = 0
 
-    @property
-    def state(self) -> object:
-        """Everything that decides what comes, hashable."""
-        return self._at, self._valid
-
     def ready(self, out_ready: bool) -> bool:
         """Whether s_axis_tready is high."""
         return self._advances(out_ready)
 
-    def clock(self, offered: bool, out_ready: bool) -> None:
+    def edge(self, offered: bool, out_ready: bool) -> None:
         """The clock edge."""
         if not self.ready(out_ready):
             return

@@ -7,7 +7,7 @@ from hw.folding import Folding, LayerFolding, divisors
 from hw.reference import ReferenceTarget
 from hw.rtl_target import RtlTarget
 from hw.rtlgen import plan_rtl
-from hw.timing import TimingChain, TimingEngine, predict, prove_fifo_depths, solve_fifo_depths
+from hw.timing import TimingChain, TimingEngine, prove_fifo_depths, solve_fifo_depths
 
 # Layers of 64 cycles each, of which the middle ones read in short bursts: they need room between them.
 SIZES, FOLDING = (32, 32, 16, 16), ((4, 4), (8, 1), (1, 4))
@@ -36,7 +36,7 @@ def test_no_fifo_can_be_smaller(data, build_mlp, simulator_cache):
     chain = TimingChain.of(plan_rtl(graph, folding))
     assert set(depths) == {node.name for node in graph.mvaus}
     assert all(depths[name] <= chain.fifo_depths[name] for name in depths)
-    ii_cycles = predict(graph, folding).ii_cycles
+    ii_cycles = folding.ii_cycles(graph)
     for proof in prove_fifo_depths(chain, depths, TimingEngine(simulator_cache)).values():
         assert proof.ii_cycles == ii_cycles
         if proof.depth == 2:
@@ -54,7 +54,7 @@ def test_the_hardware_agrees(tight, simulator_cache):
     images = np.random.default_rng(0).integers(0, 256, (60, *graph.input_shape), np.uint8)
     expected = ReferenceTarget(graph).infer(images).logits
     for chosen, ii_cycles in (
-        (depths, predict(graph, folding).ii_cycles),
+        (depths, folding.ii_cycles(graph)),
         ({**depths, name: depths[name] - 1}, proof[name].ii_one_less),
     ):
         target = RtlTarget(graph, folding, cache_dir=simulator_cache, fifo_depths=chosen)

@@ -60,7 +60,7 @@ def make_chain(
             )
         )
         source = sink
-    return TimingChain(instances=tuple(instances), in_beats=height * width * channels, out_beats=source.beats)
+    return TimingChain(instances=tuple(instances))
 
 
 CHAINS = {

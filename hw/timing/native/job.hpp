@@ -13,7 +13,9 @@ enum Kind : int64_t {
     kConverter = 3,  // units of an input beat, units of an output beat
     kPadding = 4,    // beats of a row, rows, first and end column of the map, first and end row of it
     kWindow = 5,     // depth, beats of a kernel row, kernel rows, columns, rows, skip, step, row step, frame step
-    kPool = 6        // beats of a window, of these before the last pixel
+    kPool = 6,       // beats of a window, of these before the last pixel
+    kDuplicate = 7,
+    kSum = 8
 };
 
 // A row of the array of modules.

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "job.hpp"
+#include "joins.hpp"
 #include "modules.hpp"
 #include "sides.hpp"
 #include "windows.hpp"
@@ -120,6 +121,8 @@ private:
             case kFifo: return std::make_unique<Fifo<T>>(in, out, row.p[0]);
             case kPadding: return std::make_unique<Padding<T>>(in, out, row.p);
             case kWindow: return std::make_unique<Window<T>>(in, out, row.p);
+            case kDuplicate: return std::make_unique<Duplicate<T>>(in, ports.out);
+            case kSum: return std::make_unique<Sum<T>>(in, *ports.in[1], out);
             case kPool: return std::make_unique<Pool<T>>(in, out, row.p[0], row.p[1]);
             default: return std::make_unique<Converter<T>>(in, out, row.p[0], row.p[1]);
         }

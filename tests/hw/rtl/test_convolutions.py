@@ -8,7 +8,7 @@ from export.graph import DataflowGraph, Flatten, FmPadding, Mvau, Pool, Swg, Thr
 from hw.folding import Folding, LayerFolding
 from hw.reference import ReferenceTarget
 from hw.rtl_target import RtlTarget
-from hw.timing.frames import simulate_frames
+from hw.timing import simulate_frames
 from hw.verilator import Stalls
 
 INT4, INT8, UINT2 = DataType("INT4"), DataType("INT8"), DataType("UINT2")
