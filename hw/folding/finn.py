@@ -2,14 +2,17 @@
 
 FINN numbers its nodes by operator, and the name of the operator depends on its version (``MVAU_hls``,
 ``MVAU_rtl``, ``MatrixVectorActivation``, ``StreamingFCLayer_Batch``), so the MVAU entries stand for the
-layers in order. Entries of other operators are ignored: their parallelism follows from the layers'.
+layers in order; a file with nothing but defaults folds every layer alike. PE, SIMD and ram_style are read.
+Entries of other operators are ignored, for their parallelism follows from the layers', and so are other
+attributes; `FinnFolding.notes` says which.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,10 +23,33 @@ from hw.folding.model import Folding, LayerFolding
 
 _MVAU = re.compile(r"(MVAU(?:_hls|_rtl)?|MatrixVectorActivation|StreamingFCLayer_Batch)_([0-9]+)")
 _Entries = dict[str, dict[str, Any]]
+_READ = ("PE", "SIMD", "ram_style")
+_DEFAULTS = "Defaults"
+_SHOWN_NAMES = 4
+# UltraRAM is block RAM's larger kin; the generated hardware names none.
+_OTHER_STYLES: Mapping[str, str] = {"ultra": "block"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinnFolding:
+    """What a folding file says.
+
+    Attributes:
+        folding: PE, SIMD and ram_style of every layer.
+        notes: What else the file says and is not followed, one sentence each.
+    """
+
+    folding: Folding
+    notes: tuple[str, ...]
 
 
 def read_finn_folding(path: Path, graph: DataflowGraph) -> Folding:
-    """Read a folding in FINN's form.
+    """Read a folding in FINN's form; as `read_finn_file`, without the notes."""
+    return read_finn_file(path, graph).folding
+
+
+def read_finn_file(path: Path, graph: DataflowGraph) -> FinnFolding:
+    """Read a folding in FINN's form, and note what of the file is not followed.
 
     Args:
         path: The JSON file.
@@ -36,6 +62,9 @@ def read_finn_folding(path: Path, graph: DataflowGraph) -> Folding:
     entries = _read_entries(path)
     layers = _layer_entries(entries)
     nodes = list(graph.mvaus)
+    if not layers and {"PE", "SIMD"} <= set(entries.get(_DEFAULTS, {})):
+        layers = [f"MVAU_hls_{index}" for index in range(len(nodes))]
+        entries |= {name: {} for name in layers}
     if len(layers) != len(nodes):
         raise InputError(
             f"{path} folds {len(layers)} MVAUs, the network has {len(nodes)}",
@@ -46,7 +75,7 @@ def read_finn_folding(path: Path, graph: DataflowGraph) -> Folding:
             node.name: LayerFolding(
                 _factor(path, entries, entry, "PE"),
                 _factor(path, entries, entry, "SIMD"),
-                str(_attribute(entries, entry, "ram_style") or "auto"),
+                _style(entries, entry),
             )
             for node, entry in zip(nodes, layers, strict=True)
         }
@@ -55,7 +84,7 @@ def read_finn_folding(path: Path, graph: DataflowGraph) -> Folding:
         folding.validate(graph)
     except InputError as error:
         raise InputError(f"{path}: {error.message}", hint=error.hint, **error.context) from error
-    return folding
+    return FinnFolding(folding=folding, notes=_notes(entries, layers))
 
 
 def write_finn_folding(folding: Folding, graph: DataflowGraph, path: Path) -> None:
@@ -71,7 +100,7 @@ def write_finn_folding(folding: Folding, graph: DataflowGraph, path: Path) -> No
 
 def finn_entries(folding: Folding, graph: DataflowGraph) -> _Entries:
     """Return the folding as FINN's JSON object; ±1 layers are ``MVAU_hls``, as FINN has no RTL for them."""
-    entries: _Entries = {"Defaults": {}}
+    entries: _Entries = {_DEFAULTS: {}}
     for index, node in enumerate(graph.mvaus):
         layer = folding[node.name]
         style = {} if layer.ram_style == "auto" else {"ram_style": layer.ram_style}
@@ -116,6 +145,30 @@ def _layer_entries(entries: Mapping[str, object]) -> list[str]:
     return [match[0] for match in matches]
 
 
+def _notes(entries: _Entries, layers: Sequence[str]) -> tuple[str, ...]:
+    """Say what is not followed: other operators, other attributes, and styles that become another one."""
+    notes: list[str] = []
+    if others := [name for name in entries if name not in (*layers, _DEFAULTS)]:
+        notes.append(f"folding entries of other operators are not followed, layers decide: {_some(others)}")
+    attributes = {key for name in (*layers, _DEFAULTS) for key in entries.get(name, {})} - set(_READ)
+    if attributes:
+        notes.append(f"folding attributes that are not followed: {_some(sorted(attributes))}")
+    for style, other in _OTHER_STYLES.items():
+        if found := [name for name in layers if _attribute(entries, name, "ram_style") == style]:
+            notes.append(f"ram_style {style} is taken as {other}: {_some(found)}")
+    return tuple(notes)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN_NAMES
+    return ", ".join(names[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _style(entries: _Entries, name: str) -> str:
+    style = str(_attribute(entries, name, "ram_style") or "auto")
+    return _OTHER_STYLES.get(style, style)
+
+
 def _factor(path: Path, entries: _Entries, name: str, label: str) -> int:
     """Read PE or SIMD of one entry."""
     value = _attribute(entries, name, label)
@@ -129,7 +182,7 @@ def _attribute(entries: _Entries, name: str, label: str) -> object:
     """Read a value of one entry, or its default, or None: ``"Defaults": {"PE": [4, ["MVAU_hls"]]}``."""
     value: object = entries[name].get(label)
     if value is None:
-        match entries.get("Defaults", {}).get(label):
+        match entries.get(_DEFAULTS, {}).get(label):
             case [default, [*operators]] if "all" in operators or name.rpartition("_")[0] in operators:
                 value = default
             case _:

@@ -163,7 +163,7 @@ def test_finn_ram_style(tmp_path):
     ("text", "message"),
     [
         ("{", "not a folding JSON"),
-        ('{"MVAU_hls_0": {"PE": 1, "SIMD": 1, "ram_style": "ultra"}}', "ram_style 'ultra' is unknown"),
+        ('{"MVAU_hls_0": {"PE": 1, "SIMD": 1, "ram_style": "flash"}}', "ram_style 'flash' is unknown"),
         ("[]", "must be an object"),
         ("[" * 100_000, "not a folding JSON"),
         ('{"MVAU_hls_0": 3}', "MVAU_hls_0 must be an object"),
