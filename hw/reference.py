@@ -64,7 +64,8 @@ def compute_node(node: Node, *inputs: IntArray, seed: int = 0, first_frame: int 
             return np.pad(values, margins, constant_values=node.value)
         case Swg():
             patches = windows(values, node.kernel, node.stride)
-            by_group = patches.reshape(*patches.shape[:5], node.groups, -1).transpose(0, 1, 2, 5, 3, 4, 6)
+            parts = (node.groups, patches.shape[5] // node.groups)
+            by_group = patches.reshape(*patches.shape[:5], *parts).transpose(0, 1, 2, 5, 3, 4, 6)
             return by_group.reshape(*patches.shape[:3], math.prod(patches.shape[3:]))
         case Pool():
             patches = windows(values, node.kernel, node.stride)

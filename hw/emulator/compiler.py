@@ -24,6 +24,7 @@ _FLAGS = ("-std=c++17", "-O3", "-fPIC", "-pthread")
 _UNITS: dict[str, tuple[str, ...]] = {
     "engine.cpp": ("-march=native",),
     "steps.cpp": ("-march=native",),
+    "drawn_gemm.cpp": ("-march=native",),
     "window_steps.cpp": ("-march=native",),
     "kernel_portable.cpp": (),
 }

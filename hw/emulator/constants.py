@@ -49,10 +49,13 @@ class BitProduct:
         if node.in_type.is_bipolar:
             base, factor = np.full(node.mh, node.mw, np.int64), 2
         else:
-            # All planes together weigh 2**n - 1, or -1 where the top one is negative.
-            all_planes = -1 if node.in_type.is_signed else node.in_type.maximum
-            base, factor = positive * all_planes, 1
+            base, factor = positive * all_planes(node.in_type), 1
         return cls(weight_words=pack_weights(node.weights > 0), base=base, factor=factor)
+
+
+def all_planes(stream: DataType) -> int:
+    """Return what all bit planes of an integer weigh together: 2**n - 1, or -1 with a negative top one."""
+    return -1 if stream.is_signed else stream.maximum
 
 
 def popcount_limits(node: Mvau, bits: BitProduct, thresholds: Thresholds) -> IntArray:

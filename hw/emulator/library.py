@@ -86,10 +86,10 @@ def open_library(path: Path) -> NativeLibrary:
         "bitsiege_isa_available": (integer, [integer]),
         "bitsiege_create": (
             pointer,
-            [integer, pointer, integer, pointer, integer, integer, pointer, integer, integer],
+            [integer, pointer, integer, pointer, integer, integer, pointer, integer, integer, integer],
         ),
         "bitsiege_destroy": (None, [pointer]),
-        "bitsiege_run": (integer, [pointer, pointer, integer, pointer, integer]),
+        "bitsiege_run": (integer, [pointer, pointer, integer, pointer, integer, integer, integer]),
         "bitsiege_popcount_macs": (integer, [integer, integer]),
         "bitsiege_dependent_adds": (integer, [integer]),
     }
@@ -117,6 +117,7 @@ class NativeEngine:
             constants.ctypes.data,
             len(constants),
             plan.block_images,
+            plan.scratch_bytes,
         )
         if not engine:
             raise MemoryError("the emulator's engine")
@@ -125,12 +126,21 @@ class NativeEngine:
         self._finalizer = weakref.finalize(self, library.handle.bitsiege_destroy, engine)
 
     def run(
-        self, images: npt.NDArray[np.uint8], outputs: Sequence[npt.NDArray[np.int64]], threads: int
+        self,
+        images: npt.NDArray[np.uint8],
+        outputs: Sequence[npt.NDArray[np.int64]],
+        threads: int,
+        *,
+        seed: int = 0,
+        first_frame: int = 0,
     ) -> None:
-        """Compute contiguous uint8 images ``(N, ...)`` into int64 arrays, one a plan's output."""
+        """Compute contiguous uint8 images ``(N, ...)`` into int64 arrays, one a plan's output.
+
+        ``seed`` and ``first_frame``, below 2**32, are what drawn weights depend on.
+        """
         pointers = np.array([array.ctypes.data for array in outputs], np.uintp)
         status = self._library.handle.bitsiege_run(
-            self._engine, images.ctypes.data, len(images), pointers.ctypes.data, threads
+            self._engine, images.ctypes.data, len(images), pointers.ctypes.data, threads, seed, first_frame
         )
         if status != 0:
             raise MemoryError("the emulator's working memory")

@@ -8,9 +8,11 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from export.draws import BLOCK_BYTES
 from export.graph import FmPadding, Mvau, Swg, Thresholds
 from hw.emulator import constants
 from hw.emulator.conversions import threshold_integers
+from hw.emulator.drawn import DrawnWeights, drawn_product
 from hw.emulator.streams import Streams, has_sign_bit, packed_bytes
 from hw.emulator.windows import BitWindows, move_fields
 
@@ -24,17 +26,33 @@ def product(streams: Streams, node: Mvau) -> int:
     if not node.weight_type.is_bipolar:
         return _by_bytes(streams, node) if constants.fits_bytes(node) else _by_integers(streams, node)
     swg = streams.node(node.input)
-    if isinstance(swg, Swg) and node.groups == swg.groups == 1:
+    if isinstance(swg, Swg) and node.groups == swg.groups == 1 and _fits_windows(streams, node, swg):
         padding = streams.node(swg.input)
         if node.in_type.is_bipolar:
             return _by_windows(streams, node, swg, None)
         if node.in_type.is_ternary and isinstance(padding, FmPadding) and padding.in_type.is_bipolar:
             return _by_windows(streams, node, swg, padding)
-    if isinstance(swg, Swg) and not node.in_type.is_bipolar and constants.fits_bytes(node):
+    if (
+        isinstance(swg, Swg)
+        and constants.fits_bytes(node)
+        and not node.in_type.is_bipolar
+        and node.draw is None
+    ):
         return _by_bytes(streams, node)
     parts = _parts(node)
+    source = streams.packed(node.input, node.mw)
+    if node.draw is not None:
+        drawn = [DrawnWeights.of(part) for part in parts]
+        return _by_bits(
+            streams, node, parts, source, [[drawn_product(part) for part in parts]], drawn, columns=node.mw
+        )
     products = [[constants.BitProduct.of(part) for part in parts]]
-    return _by_bits(streams, node, parts, streams.packed(node.input, node.mw), products, columns=node.mw)
+    return _by_bits(streams, node, parts, source, products, columns=node.mw)
+
+
+def _fits_windows(streams: Streams, node: Mvau, swg: Swg) -> bool:
+    """Whether the weights of each pixel of a window can begin with a word of their own."""
+    return node.draw is None or streams.graph.shapes[swg.input][2] % BLOCK_BYTES == 0
 
 
 def _parts(node: Mvau) -> list[Mvau]:
@@ -65,13 +83,15 @@ def _by_windows(streams: Streams, node: Mvau, swg: Swg, padding: FmPadding | Non
     source = streams.packed(swg.input, in_shape[2]) if padding is None else streams.minus(padding)
     windows = BitWindows.of(node, swg, in_shape, padding)
     levels = 1 if node.thresholds is None else node.thresholds.steps.shape[1]
-    lanes = windows.products[0].weight_words.shape[0] * constants.LANES
+    lanes = -(-node.mh // constants.LANES) * constants.LANES
+    drawn = [] if node.draw is None else [DrawnWeights.of_windows(node, windows.outside)]
     return _by_bits(
         streams,
         node,
         [node],
         source,
         [[bits] for bits in windows.products],
+        drawn,
         columns=node.mw,
         pixels=len(windows.starts),
         image_words=windows.image_words,
@@ -89,6 +109,7 @@ def _by_bits(
     parts: Sequence[Mvau],
     source: int,
     classes: Sequence[Sequence[constants.BitProduct]],
+    drawn: Sequence[DrawnWeights] = (),
     **fields: int,
 ) -> int:
     """Plan a ±1 product.
@@ -99,6 +120,7 @@ def _by_bits(
         parts: Its groups.
         source: Packed rows or, with ``pixels``, a packed map.
         classes: By class of rows with a base of their own: the product of each part.
+        drawn: How the weights of each part are drawn, if they are.
         fields: More fields of the step.
     """
     writer, thresholds = streams.writer, node.thresholds
@@ -110,8 +132,12 @@ def _by_bits(
         "planes": 1 if in_windows else node.in_type.width_bits,
         "is_signed": int(has_sign_bit(node.in_type) and not in_windows),
         "neurons": node.mh // len(parts),
-        "weights": writer.constant(np.concatenate([bits.weight_words for bits in classes[0]])),
     }
+    if drawn:
+        fields |= drawn[0].fields(writer, node)
+        fields["draw_limits"] = writer.constant(np.concatenate([part.limits for part in drawn]))
+    else:
+        fields["weights"] = writer.constant(np.concatenate([bits.weight_words for bits in classes[0]]))
     pairs = [(part, bits) for products in classes for part, bits in zip(parts, products, strict=True)]
     if thresholds is None:
         outputs = [constants.popcount_to_output(part, bits) for part, bits in pairs]

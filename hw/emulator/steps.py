@@ -51,6 +51,14 @@ STEP_FIELDS = (
     "segment_count",
     "segment_words",
     "shifts",
+    "is_drawn",
+    "layer",
+    "row_blocks",
+    "first_block",
+    "draw_limits",
+    "ones_classes",
+    "ones_factor",
+    "ones_sets",
 )
 STEP_KINDS = (
     "pack_threshold",
@@ -95,6 +103,7 @@ class Plan:
         output_index: Which of them holds each wanted stream, by name.
         constants: Weights and thresholds; steps hold offsets into them.
         block_images: Images computed at a time.
+        scratch_bytes: Memory for drawn weights, beside the buffers.
     """
 
     steps: npt.NDArray[np.int64]
@@ -103,6 +112,7 @@ class Plan:
     output_index: dict[str, int]
     constants: bytes
     block_images: int
+    scratch_bytes: int
 
 
 class PlanWriter:
@@ -116,6 +126,7 @@ class PlanWriter:
         self._steps: list[dict[str, int]] = []
         self._buffers = [image_bytes]
         self._constants = bytearray()
+        self._scratch_bytes = 0
 
     def step(self, kind: str, source: int, target_bytes: int, **fields: int) -> int:
         """Append a step.
@@ -141,6 +152,10 @@ class PlanWriter:
         self._constants += bytes(-len(self._constants) % _ALIGNMENT)
         return offset
 
+    def need_scratch(self, size: int) -> None:
+        """Ask for ``size`` bytes of memory that a step may use while it runs."""
+        self._scratch_bytes = max(self._scratch_bytes, size)
+
     def finish(self, wanted: dict[str, int]) -> Plan:
         """Return the plan whose outputs are the int64 buffers in ``wanted``.
 
@@ -161,4 +176,5 @@ class PlanWriter:
             output_index={name: order[buffer] - 1 for name, buffer in wanted.items()},
             constants=bytes(self._constants) or bytes(_ALIGNMENT),
             block_images=min(_MAX_BLOCK_IMAGES, max(_TILE_IMAGES, block // _TILE_IMAGES * _TILE_IMAGES)),
+            scratch_bytes=self._scratch_bytes,
         )

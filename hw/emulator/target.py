@@ -7,11 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
+from export.draws import check_seed
+from export.errors import InputError
 from export.graph import DataflowGraph, IntArray
 from hw.emulator.library import NativeEngine, NativeLibrary, load_library
 from hw.emulator.plan import plan_graph
 from hw.emulator.steps import Plan
 from hw.target import ImageArray, Inference, TargetKind, check_images
+
+# Drawn weights depend on a frame's index modulo this.
+FRAME_COUNT = 1 << 32
 
 
 class EmulatorTarget:
@@ -22,12 +27,14 @@ class EmulatorTarget:
         threads: Threads that share a batch; None for one a core that this process may use.
         isa: Instruction set: ``avx512`` (with VPOPCNTDQ), ``avx2`` or ``portable``; None for the fastest one
             that this processor has.
+        seed: Of drawn weights, below 2**32.
         cache_dir: Where compiled code is kept; None for the user's cache directory.
         library: A library that is loaded already, instead of the cached one.
 
     Raises:
         ToolError: There is no compiler, or it failed.
-        InputError: The cache can't be written, or this processor lacks the instruction set.
+        InputError: The cache can't be written, or this processor lacks the instruction set,
+            or the seed is out of range.
         ValueError: ``threads`` is less than 1, or ``isa`` is unknown.
     """
 
@@ -40,12 +47,15 @@ class EmulatorTarget:
         *,
         threads: int | None = None,
         isa: str | None = None,
+        seed: int = 0,
         cache_dir: Path | None = None,
         library: NativeLibrary | None = None,
     ) -> None:
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
+        check_seed(seed)
         self.graph = graph
+        self.seed = seed
         self.threads = len(os.sched_getaffinity(0)) if threads is None else threads
         self._library = load_library(cache_dir) if library is None else library
         self.isa = self._library.choose_isa(isa)
@@ -54,8 +64,8 @@ class EmulatorTarget:
         self._tracer: tuple[Plan, NativeEngine] | None = None
 
     def infer(self, images: ImageArray, first_frame: int = 0) -> Inference:
-        """Compute the integer logits of uint8 images ``(N, H, W, C)``."""
-        outputs = self._run(self._engine, self._plan, images)
+        """Compute the integer logits of uint8 images ``(N, H, W, C)``, the frames from ``first_frame`` on."""
+        outputs = self._run(self._engine, self._plan, images, first_frame)
         return Inference(logits=outputs[self.graph.nodes[-1].name])
 
     def trace(self, images: ImageArray, first_frame: int = 0) -> dict[str, IntArray]:
@@ -67,15 +77,19 @@ class EmulatorTarget:
             plan = plan_graph(self.graph, [node.name for node in self.graph.nodes])
             self._tracer = plan, NativeEngine(self._library, self.isa, plan)
         plan, engine = self._tracer
-        outputs = self._run(engine, plan, images)
+        outputs = self._run(engine, plan, images, first_frame)
         return {node.name: outputs[node.name] for node in self.graph.nodes}
 
-    def _run(self, engine: NativeEngine, plan: Plan, images: ImageArray) -> dict[str, IntArray]:
+    def _run(
+        self, engine: NativeEngine, plan: Plan, images: ImageArray, first_frame: int
+    ) -> dict[str, IntArray]:
         array = check_images(images, self.graph)
+        if first_frame < 0:
+            raise InputError(f"the index of a frame is {first_frame}, it must not be negative")
         sizes = plan.image_bytes[1 : 1 + plan.outputs] // 8
         outputs = [np.empty((len(array), size), np.int64) for size in sizes]
         if len(array) > 0:
-            engine.run(array, outputs, self.threads)
+            engine.run(array, outputs, self.threads, seed=self.seed, first_frame=first_frame % FRAME_COUNT)
         return {
             name: outputs[index].reshape(len(array), *self.graph.shapes[name])
             for name, index in plan.output_index.items()

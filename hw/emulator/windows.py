@@ -14,6 +14,7 @@ import numpy.typing as npt
 from export.graph import FmPadding, IntArray, Mvau, Pool, Swg
 from hw.emulator import constants
 from hw.emulator.constants import BitProduct
+from hw.emulator.drawn import drawn_product
 
 Shape = tuple[int, ...]
 
@@ -46,6 +47,7 @@ class BitWindows:
         starts: First word of each window in its image, int64 ``(windows,)``.
         segments: Where each row of a window begins, counted from its start, int64 ``(kernel rows,)``.
         segment_words: Words of one row of a window.
+        outside: By class of border, the taps of a window that are on the padding, bool ``(classes, taps)``.
         products: The product with the base of each class of border; weights in the windows' order of words.
         classes: Class of each window, int64 ``(windows,)``.
     """
@@ -54,6 +56,7 @@ class BitWindows:
     starts: IntArray
     segments: IntArray
     segment_words: int
+    outside: npt.NDArray[np.bool_]
     products: list[BitProduct]
     classes: IntArray
 
@@ -71,40 +74,51 @@ class BitWindows:
         words = constants.words_for(channels)
         down = np.arange(0, height - swg.kernel[0] + 1, swg.stride[0])
         across = np.arange(0, width - swg.kernel[1] + 1, swg.stride[1])
-        products, classes = _border_products(node, swg, in_shape, padding, down, across)
+        outside, classes = _border(swg, in_shape, padding, down, across)
         return cls(
             image_words=height * width * words,
             starts=((down[:, None] * width + across) * words).ravel().astype(np.int64),
             segments=np.arange(swg.kernel[0], dtype=np.int64) * width * words,
             segment_words=swg.kernel[1] * words,
-            products=products,
+            outside=outside,
+            products=_products(node, outside, channels),
             classes=classes,
         )
 
 
-def _border_products(
-    node: Mvau, swg: Swg, in_shape: Shape, padding: FmPadding | None, down: IntArray, across: IntArray
-) -> tuple[list[BitProduct], IntArray]:
-    """Return a product for each way in which a window lies on the border, and which one each window has."""
-    taps = node.weights.reshape(node.mh, *swg.kernel, in_shape[2])
-    weight_words = constants.pack_weights(constants.pad_words(taps > 0).reshape(node.mh, -1))
-    base = np.full(node.mh, node.mw, np.int64)
-    plain = BitProduct(weight_words=weight_words, base=base, factor=2)
+def _products(node: Mvau, outside: npt.NDArray[np.bool_], channels: int) -> list[BitProduct]:
+    """Return a product for each class of border; of drawn weights, as if all were -1."""
+    if node.draw is not None:
+        shifts = np.broadcast_to(-channels * outside.sum(axis=1)[:, None], (len(outside), node.mh))
+        plain = drawn_product(node) if node.in_type.is_bipolar else replace(drawn_product(node), factor=2)
+    else:
+        taps = node.weights.reshape(node.mh, outside.shape[1], channels)
+        shifts = outside.astype(np.int64) @ taps.sum(axis=2, dtype=np.int64).T
+        weight_words = constants.pack_weights(constants.pad_words(taps > 0).reshape(node.mh, -1))
+        plain = BitProduct(weight_words=weight_words, base=np.zeros(node.mh, np.int64), factor=2)
+    return [replace(plain, base=node.mw + shift) for shift in shifts]
+
+
+def _border(
+    swg: Swg, in_shape: Shape, padding: FmPadding | None, down: IntArray, across: IntArray
+) -> tuple[npt.NDArray[np.bool_], IntArray]:
+    """Return the taps on the padding for each way in which a window lies, and which one each window has."""
     if padding is None:
-        return [plain], np.zeros(len(down) * len(across), np.int64)
+        return np.zeros((1, swg.kernel[0] * swg.kernel[1]), np.bool_), np.zeros(
+            len(down) * len(across), np.int64
+        )
     top, left, bottom, right = padding.pads
     rows, row_class = _inside(down, swg.kernel[0], top, in_shape[0] - bottom)
     columns, column_class = _inside(across, swg.kernel[1], left, in_shape[1] - right)
-    sums = taps.sum(axis=3, dtype=np.int64)
-    # By class of row and column: the sum of the weights on real pixels.
-    inside = np.einsum("nyx,ry,cx->rcn", sums, rows, columns).reshape(-1, node.mh)
-    outside = sums.sum(axis=(1, 2)) - inside
-    products = [replace(plain, base=base + shift) for shift in outside]
-    return products, (row_class[:, None] * len(columns) + column_class).ravel().astype(np.int64)
+    inside = rows[:, None, :, None] & columns[None, :, None, :]
+    classes = (row_class[:, None] * len(columns) + column_class).ravel().astype(np.int64)
+    return ~inside.reshape(len(rows) * len(columns), -1), classes
 
 
-def _inside(starts: IntArray, size: int, low: int, high: int) -> tuple[IntArray, npt.NDArray[np.intp]]:
+def _inside(
+    starts: IntArray, size: int, low: int, high: int
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.intp]]:
     """Return the distinct patterns of which taps lie in ``[low, high)``, and the pattern of each start."""
     positions = starts[:, None] + np.arange(size)
     patterns, index = np.unique((positions >= low) & (positions < high), axis=0, return_inverse=True)
-    return patterns.astype(np.int64), index.reshape(-1)
+    return patterns, index.reshape(-1)

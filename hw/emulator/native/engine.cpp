@@ -55,7 +55,8 @@ const Kernels *kernels_of(int64_t isa) {
 class Engine {
  public:
   Engine(const Kernels &kernels, const Step *steps, int64_t step_count, const int64_t *image_bytes,
-         int64_t buffer_count, int64_t outputs, const uint8_t *constants, int64_t constant_bytes, int64_t block)
+         int64_t buffer_count, int64_t outputs, const uint8_t *constants, int64_t constant_bytes, int64_t block,
+         int64_t scratch_bytes)
       : kernels_(kernels),
         steps_(steps, steps + step_count),
         image_bytes_(image_bytes, image_bytes + buffer_count),
@@ -68,13 +69,21 @@ class Engine {
       const size_t bytes = static_cast<size_t>(image_bytes_[buffer] * block_);
       arena_bytes_ += (bytes + kAlignment) / kAlignment * kAlignment;  // at least one byte between buffers
     }
+    scratch_offset_ = arena_bytes_;
+    arena_bytes_ += static_cast<size_t>(scratch_bytes);
   }
 
-  void run(const uint8_t *images, int64_t count, void *const *outputs, int64_t threads) {
+  // What drawn weights depend on.
+  struct Draws {
+    uint32_t seed;
+    uint32_t first_frame;
+  };
+
+  void run(const uint8_t *images, int64_t count, void *const *outputs, int64_t threads, Draws draws) {
     // Enough blocks for every thread, and whole register tiles in each.
     constexpr int64_t kRowsPerTile = 4;
     const int64_t share = ((count + threads - 1) / threads + kRowsPerTile - 1) / kRowsPerTile * kRowsPerTile;
-    Call call{images, count, outputs, share < block_ ? share : block_, {0}};
+    Call call{images, count, outputs, share < block_ ? share : block_, draws, {0}};
     const int64_t blocks = (count + call.block - 1) / call.block;
     std::vector<Memory> arenas;
     while (static_cast<int64_t>(arenas.size()) < (threads < blocks ? threads : blocks)) arenas.push_back(take_arena());
@@ -97,6 +106,7 @@ class Engine {
     int64_t count;
     void *const *outputs;
     int64_t block;
+    Draws draws;
     std::atomic<int64_t> next;
   };
 
@@ -114,7 +124,8 @@ class Engine {
     int64_t next_bytes = next < call.count ? block_length(call, next) * image_bytes_[0] : 0;
     for (const Step &step : steps_) {
       StepMemory memory{address(call, arena, step.source, first), address(call, arena, step.other, first),
-                        address(call, arena, step.target, first), constants_.get(), images, nullptr, 0};
+                        address(call, arena, step.target, first), constants_.get(), images, nullptr, 0, arena + scratch_offset_,
+                        call.draws.seed, call.draws.first_frame + static_cast<uint32_t>(first)};
       if (step.kind == kGemmBits && next_bytes > 0) {
         memory.next_input = call.images + next * image_bytes_[0];
         memory.next_bytes = next_bytes;
@@ -149,7 +160,7 @@ class Engine {
     for (size_t i = 0; i < arena_offsets_.size(); ++i) {
       const size_t begin = arena_offsets_[i];
       const size_t bytes = static_cast<size_t>(image_bytes_[static_cast<size_t>(outputs_) + 1 + i] * block_);
-      const size_t end = i + 1 < arena_offsets_.size() ? arena_offsets_[i + 1] : arena_bytes_;
+      const size_t end = i + 1 < arena_offsets_.size() ? arena_offsets_[i + 1] : scratch_offset_;
       forbid(arena.get() + begin + bytes, arena.get() + end);
     }
     return arena;
@@ -168,6 +179,7 @@ class Engine {
   const int64_t block_;
   std::vector<size_t> arena_offsets_;
   size_t arena_bytes_ = 0;
+  size_t scratch_offset_ = 0;
   std::mutex mutex_;
   std::vector<Memory> spare_;
 };
@@ -192,12 +204,12 @@ int64_t bitsiege_isa_available(int64_t isa) {
 
 void *bitsiege_create(int64_t isa, const bitsiege::Step *steps, int64_t step_count, const int64_t *image_bytes,
                       int64_t buffer_count, int64_t outputs, const uint8_t *constants, int64_t constant_bytes,
-                      int64_t block) {
+                      int64_t block, int64_t scratch_bytes) {
   const bitsiege::Kernels *kernels = bitsiege::kernels_of(isa);
   if (kernels == nullptr) return nullptr;
   try {
     return new bitsiege::Engine(*kernels, steps, step_count, image_bytes, buffer_count, outputs, constants,
-                                constant_bytes, block);
+                                constant_bytes, block, scratch_bytes);
   } catch (const std::bad_alloc &) {
     return nullptr;
   }
@@ -206,9 +218,11 @@ void *bitsiege_create(int64_t isa, const bitsiege::Step *steps, int64_t step_cou
 void bitsiege_destroy(void *engine) { delete static_cast<bitsiege::Engine *>(engine); }
 
 // Returns 0, or 1 when there is no memory.
-int64_t bitsiege_run(void *engine, const uint8_t *images, int64_t count, void *const *outputs, int64_t threads) {
+int64_t bitsiege_run(void *engine, const uint8_t *images, int64_t count, void *const *outputs, int64_t threads,
+                     int64_t seed, int64_t first_frame) {
   try {
-    static_cast<bitsiege::Engine *>(engine)->run(images, count, outputs, threads);
+    static_cast<bitsiege::Engine *>(engine)->run(images, count, outputs, threads,
+                                                {static_cast<uint32_t>(seed), static_cast<uint32_t>(first_frame)});
   } catch (const std::bad_alloc &) {
     return 1;
   }

@@ -115,12 +115,27 @@ struct PackLevels {
   uint64_t *output;  // [rows][out_planes][words_for(columns)]; bytes past the last group stay as they are
 };
 
+// ±1 weights of one frame, laid out as in `Gemm`; see draws.hpp.
+struct Draw {
+  uint32_t seed;
+  uint32_t layer;
+  uint32_t frame;
+  int64_t neurons;
+  int64_t words;
+  int64_t first_row;           // number of the first neuron
+  int64_t row_blocks;          // blocks of the generator in one neuron's weights
+  const int64_t *first_block;  // [words]: the block that a word begins with
+  const uint8_t *limits;       // [groups][words][kLanes][64]: +1 where the byte is below; 0 where no weight is
+  uint64_t *weights;           // [groups][words][kLanes]
+};
+
 struct Kernels {
   void (*gemm)(const Gemm &);
   void (*gemm_bytes)(const ByteGemm &);
   void (*pack_threshold)(const PackThreshold &);
   void (*pack_bytes)(const PackBytes &);
   void (*pack_levels)(const PackLevels &);
+  void (*draw)(const Draw &);
   // xor + popcount + add on registers, `iterations` times; returns the multiply-accumulates of one iteration.
   int64_t (*limit)(int64_t iterations);
 };

@@ -1,6 +1,7 @@
 // AVX2: eight neurons in two registers; popcounts of bytes by table lookup, added up in bytes.
 #include "gemm.hpp"
 #include "gemm_bytes.hpp"
+#include "draws.hpp"
 #include "levels.hpp"
 
 #include <immintrin.h>
@@ -143,6 +144,16 @@ void pack_bytes(const bitsiege::PackBytes &job) {
   }
 }
 
+struct Compare {
+  static uint64_t below(const uint8_t *bytes, const uint8_t *limits) {
+    const __m256i low = load_256(bytes);
+    const __m256i high = load_256(bytes + 32);
+    // Not below: the greater of both is x.
+    return ~top_bits(_mm256_cmpeq_epi8(_mm256_max_epu8(low, load_256(limits)), low),
+                     _mm256_cmpeq_epi8(_mm256_max_epu8(high, load_256(limits + 32)), high));
+  }
+};
+
 int64_t limit(int64_t iterations) {
   constexpr int kAccumulators = 4;
   constexpr int kInner = 31;
@@ -171,4 +182,5 @@ int64_t limit(int64_t iterations) {
 
 }  // namespace
 
-const bitsiege::Kernels bitsiege::kAvx2Kernels = {gemm<Avx2>, gemm_bytes_plain, pack_threshold, pack_bytes, pack_levels<Avx2>, limit};
+const bitsiege::Kernels bitsiege::kAvx2Kernels = {gemm<Avx2>, gemm_bytes_plain, pack_threshold, pack_bytes, pack_levels<Avx2>,
+                                                 draw<Compare>, limit};

@@ -1,6 +1,7 @@
 // AVX-512 with VPOPCNTDQ: eight neurons a register, three instructions for 512 multiply-accumulates.
 #include "gemm.hpp"
 #include "gemm_bytes.hpp"
+#include "draws.hpp"
 #include "levels.hpp"
 
 #include <immintrin.h>
@@ -141,6 +142,12 @@ void gemm_bytes(const bitsiege::ByteGemm &job) {
   for (; group < groups; ++group) byte_groups<1>(job, group);
 }
 
+struct Compare {
+  static uint64_t below(const uint8_t *bytes, const uint8_t *limits) {
+    return _cvtmask64_u64(_mm512_cmplt_epu8_mask(_mm512_load_si512(bytes), _mm512_load_si512(limits)));
+  }
+};
+
 int64_t limit(int64_t iterations) {
   constexpr int kAccumulators = 16;
   __m512i counts[kAccumulators];
@@ -163,4 +170,5 @@ int64_t limit(int64_t iterations) {
 
 }  // namespace
 
-const bitsiege::Kernels bitsiege::kAvx512Kernels = {gemm<Avx512>, gemm_bytes, pack_threshold, pack_bytes, pack_levels<Avx512>, limit};
+const bitsiege::Kernels bitsiege::kAvx512Kernels = {gemm<Avx512>, gemm_bytes, pack_threshold, pack_bytes, pack_levels<Avx512>,
+                                                   draw<Compare>, limit};

@@ -1,6 +1,7 @@
 // Standard C++ for any machine: popcounts in 64-bit words by masks and shifts, which compilers vectorise.
 #include "gemm.hpp"
 #include "gemm_bytes.hpp"
+#include "draws.hpp"
 #include "levels.hpp"
 
 namespace {
@@ -125,6 +126,14 @@ void pack_bytes(const bitsiege::PackBytes &job) {
   }
 }
 
+struct Compare {
+  static uint64_t below(const uint8_t *bytes, const uint8_t *limits) {
+    uint64_t bits = 0;
+    for (int64_t i = 0; i < kWordBits; ++i) bits |= static_cast<uint64_t>(bytes[i] < limits[i]) << i;
+    return bits;
+  }
+};
+
 int64_t limit(int64_t iterations) {
   constexpr int64_t kInner = 31;
   uint64_t words[kLanes];
@@ -145,4 +154,5 @@ int64_t limit(int64_t iterations) {
 
 }  // namespace
 
-const bitsiege::Kernels bitsiege::kPortableKernels = {gemm<Portable>, gemm_bytes_plain, pack_threshold, pack_bytes, pack_levels<Portable>, limit};
+const bitsiege::Kernels bitsiege::kPortableKernels = {gemm<Portable>, gemm_bytes_plain, pack_threshold, pack_bytes, pack_levels<Portable>,
+                                                     draw<Compare>, limit};

@@ -198,7 +198,10 @@ void gemm_bits(const Kernels &kernels, const Step &step, const StepMemory &memor
   job.out_row = step.groups * (step.levels == 0 ? step.neurons : 8 * out_words);
   const int64_t lanes = (step.neurons + kLanes - 1) / kLanes * kLanes;
   for (int64_t group = 0; group < step.groups; ++group) {
-    kernels.gemm(job);
+    if (step.is_drawn)
+      drawn_product(kernels, step, memory, job, group);
+    else
+      kernels.gemm(job);
     job.next_input = nullptr;
     job.input += step.planes * job.words;
     job.weights += job.words * lanes;

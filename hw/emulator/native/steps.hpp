@@ -76,6 +76,16 @@ struct Step {
   int64_t segment_count;
   int64_t segment_words;
   int64_t shifts;
+  // kGemmBits with weights drawn for each image.
+  int64_t is_drawn;
+  int64_t layer;        // in the generator's key
+  int64_t row_blocks;   // as in struct Draw
+  int64_t first_block;
+  int64_t draw_limits;
+  // Limits and offsets of a class of rows move by ones_factor times the +1 weights in a set of words.
+  int64_t ones_classes;
+  int64_t ones_factor;
+  int64_t ones_sets;  // uint8 [classes][words]
 };
 
 // Memory of one step: where this block of images begins in its buffers.
@@ -87,10 +97,15 @@ struct StepMemory {
   int64_t images;
   const uint8_t *next_input;  // the following block of images, or null
   int64_t next_bytes;
+  uint8_t *scratch;      // of this thread; aligned
+  uint32_t seed;         // of drawn weights
+  uint32_t first_frame;  // of this block of images
 };
 
 // The steps between feature maps, in window_steps.cpp.
 void execute_window_step(const Step &step, const StepMemory &memory);
+// One group of a product with drawn weights; `job` is the product with its fixed limits, in drawn_gemm.cpp.
+void drawn_product(const Kernels &kernels, const Step &step, const StepMemory &memory, Gemm job, int64_t group);
 void execute_step(const Kernels &kernels, const Step &step, const StepMemory &memory);
 
 }  // namespace bitsiege
