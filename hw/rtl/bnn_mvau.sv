@@ -220,7 +220,9 @@ module bnn_mvau #(
     assign total_2 = held_2;
   end
 
-  // Stage 4: the output register.
+  // Stage 4: the output register. Dot products are kept as they are: Yosys would draw the sum with the offset into
+  // the DSP48 of a multiplication behind it, where it does not wrap around at OUT_W bits.
+  (* keep = !THRESHOLD_EN *)
   logic [PE*OUT_W-1:0] out_4;
   logic valid_4;
 

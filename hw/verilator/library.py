@@ -68,6 +68,7 @@ class Design:
         logit_bytes: Bytes of a logit, 1 to 8.
         label_bytes: Bytes of the label above the logits; 0 where there is none to check.
         taps: Inner streams.
+        large: Whether the compiler shall optimise little, because there is far more code than time.
     """
 
     sources: tuple[Path, ...]
@@ -78,6 +79,7 @@ class Design:
     logit_bytes: int
     label_bytes: int
     taps: tuple[Tap, ...] = ()
+    large: bool = False
 
 
 def build_library(design: Design, *, debug: bool = False, cache_dir: Path | None = None) -> Path:
@@ -96,6 +98,7 @@ def build_library(design: Design, *, debug: bool = False, cache_dir: Path | None
     key = content_key(
         header,
         _control_file(design, debug=debug),
+        str(design.large),
         *(part for source in design.sources for part in (source.name, source.read_bytes())),
         _HARNESS.read_text(encoding="utf-8"),
         _POPCOUNT.read_text(encoding="utf-8"),
@@ -107,7 +110,7 @@ def build_library(design: Design, *, debug: bool = False, cache_dir: Path | None
         runtime = _build_runtime(verilator, compiler, debug=debug, cache_dir=cache_dir)
         (directory / "design.h").write_text(header, encoding="utf-8")
         _verilate(design, verilator, directory, debug=debug)
-        objects = _compile_model(verilator, compiler, directory, debug=debug)
+        objects = _compile_model(design, verilator, compiler, directory, debug=debug)
         command = (compiler.command, *_LINK, "-o", LIBRARY_NAME)
         run_tool(
             (*command, *objects, *map(str, sorted(runtime.glob("*.o")))), what="the C++ linker", cwd=directory
@@ -135,7 +138,7 @@ def _verilate(design: Design, verilator: Verilator, directory: Path, *, debug: b
 
 
 def _compile_model(
-    verilator: Verilator, compiler: Compiler, directory: Path, *, debug: bool
+    design: Design, verilator: Verilator, compiler: Compiler, directory: Path, *, debug: bool
 ) -> tuple[str, ...]:
     """Compile Verilator's output and the harness; return the names of the objects."""
     # One translation unit for what runs in every cycle: the compiler then inlines across files.
@@ -146,7 +149,7 @@ def _compile_model(
     for name, includes in (("slow.cpp", slow), ("fast.cpp", [_POPCOUNT.name, *fast])):
         text = "".join(f'#include "{include}"\n' for include in includes)
         (directory / name).write_text(text, encoding="utf-8")
-    level, slow_level = ("-O1", "-O0") if debug else ("-O3", "-O1")
+    level, slow_level = ("-O1", "-O0") if debug or design.large else ("-O3", "-O1")
     rename, trace = "-DVL_READMEM_N=bitsiege_readmem", f"-DVM_TRACE={int(debug)}"
     jobs = [
         ("fast.cpp", "fast.o", (level, rename, trace)),
