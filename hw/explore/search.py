@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
@@ -11,30 +10,69 @@ from export.errors import InputError
 from export.graph import DataflowGraph
 from hw.explore.budget import Budget, Choice
 from hw.explore.chain import cheapest, cycle_values, least_cycles
-from hw.explore.descent import Branched
 from hw.explore.tables import is_chain, make_tables
 from hw.folding import Folding
 from hw.resources import Estimate, ResourceModel, load_model
 from hw.rtlgen import plan_rtl
 
 _UNLIMITED = Budget()
+_ROUNDS = 4
+_WIDER = 1.5
 
 
 class _Space:
-    """All foldings of a network: exact on a chain, by descent where it branches."""
+    """All foldings of a network."""
 
     def __init__(self, graph: DataflowGraph, model: ResourceModel) -> None:
         self.graph = graph
         self.model = model
-        self.cheapest: Callable[[int, Budget], Folding | None]
-        if is_chain(graph):
-            tables = make_tables(graph, model)
-            self.cycles, self.least = cycle_values(tables), least_cycles(tables)
-            self.cheapest = lambda cycles, budget: cheapest(tables, cycles, budget)
-        else:
-            branched = Branched.of(graph, model)
-            self.cycles, self.least = branched.cycle_values(), branched.least_cycles()
-            self.cheapest = branched.cheapest
+        self.tables = make_tables(graph, model)
+        self.cycles = cycle_values(self.tables)
+        self.least = least_cycles(self.tables)
+
+    def cheapest(self, cycles: int, budget: Budget) -> Choice | None:
+        """The cheapest folding within a budget: of all on a chain, of its units alone where it branches.
+
+        What stands between the units of a network with branches is not in the tables. It is taken off the
+        budget and the units are searched again, until all of it fits.
+        """
+        bounds = budget
+        for _ in range(_ROUNDS):
+            folding = cheapest(self.tables, cycles, bounds)
+            if folding is None:
+                return None
+            choice = self.choice(folding)
+            if not exceeded(choice.estimate, budget):
+                return choice if choice.ii_cycles <= cycles else None
+            lut, bram36 = self._units(folding)
+            bounds = replace(
+                budget,
+                lut=min(bounds.lut, budget.lut - (choice.estimate.lut.value - lut)),
+                bram36=min(bounds.bram36, budget.bram36 - (choice.estimate.bram36.value - bram36)),
+            )
+        return None
+
+    def polished(self, choice: Choice, cycles: int, budget: Budget) -> Choice:
+        """Where the network branches, change one layer after the other while that lowers the price of all."""
+        if is_chain(self.graph):
+            return choice
+        for name, table in zip(self.tables.names, self.tables.layers, strict=True):
+            now = choice.folding[name]
+            for layer, part in table.items():
+                if part.cycles > cycles or layer.pe * layer.simd > _WIDER * now.pe * now.simd:
+                    continue
+                folding = Folding({**choice.folding.layers, name: layer})
+                other = self.choice(folding)
+                fits = other.ii_cycles <= cycles and not exceeded(other.estimate, budget)
+                if fits and _price(other, budget) < _price(choice, budget):
+                    choice = other
+        return choice
+
+    def _units(self, folding: Folding) -> tuple[float, float]:
+        parts = [
+            table[folding[name]] for name, table in zip(self.tables.names, self.tables.layers, strict=True)
+        ]
+        return sum(part.lut for part in parts), sum(part.bram36 for part in parts)
 
     def choice(self, folding: Folding) -> Choice:
         """Estimate a folding."""
@@ -75,19 +113,16 @@ def least_hardware(
             f"{fastest_fps:,.10g} frames/s",
             hint="ask for fewer frames a second, or for a faster clock",
         )
-    folding = space.cheapest(cycles, budget)
-    choice = None if folding is None else space.choice(folding)
-    if choice is not None and not _exceeded(choice.estimate, budget):
-        return choice
+    choice = space.cheapest(cycles, budget)
+    if choice is not None:
+        return space.polished(choice, cycles, budget)
     best = _fastest(space, budget)
-    hint = "ask for fewer frames a second, or for a larger FPGA"
     if best is None:
-        needed = "" if choice is None else f": it needs {choice.estimate.text()}"
-        raise InputError(f"the network does not fit {budget.text()}{needed}", hint=hint)
+        raise _no_fit(space, budget)
     raise InputError(
         f"{fps:,.10g} frames/s at {clock_mhz:g} MHz do not fit {budget.text()}: the best that fits is "
         f"{clock_mhz * 1e6 / best.ii_cycles:,.10g} frames/s with {best.estimate.text()}",
-        hint=hint,
+        hint="ask for fewer frames a second, or for a larger FPGA",
     )
 
 
@@ -105,13 +140,8 @@ def fastest(graph: DataflowGraph, budget: Budget, *, model: ResourceModel | None
     space = _Space(graph, load_model() if model is None else model)
     best = _fastest(space, budget)
     if best is None:
-        slowest = space.cheapest(space.cycles[-1], replace(_UNLIMITED, lut_per_bram36=budget.lut_per_bram36))
-        needs = "" if slowest is None else f": the least needs {space.choice(slowest).estimate.text()}"
-        raise InputError(
-            f"the network does not fit {budget.text()}{needs}",
-            hint="choose a larger FPGA or a smaller network",
-        )
-    return best
+        raise _no_fit(space, budget)
+    return space.polished(best, best.ii_cycles, budget)
 
 
 def cycle_budget(fps: float, clock_mhz: float) -> int:
@@ -134,16 +164,28 @@ def _fastest(space: _Space, budget: Budget) -> Choice | None:
     low, high = 0, len(values) - 1
     while low <= high:
         middle = (low + high) // 2
-        folding = space.cheapest(values[middle], budget)
-        choice = None if folding is None else space.choice(folding)
-        if choice is not None and not _exceeded(choice.estimate, budget):
+        choice = space.cheapest(values[middle], budget)
+        if choice is not None:
             best, high = choice, middle - 1
         else:
             low = middle + 1
     return best
 
 
-def _exceeded(estimate: Estimate, budget: Budget) -> bool:
+def _price(choice: Choice, budget: Budget) -> float:
+    return budget.price(choice.estimate.lut.value, choice.estimate.bram36.value)
+
+
+def _no_fit(space: _Space, budget: Budget) -> InputError:
+    least = space.cheapest(space.cycles[-1], replace(_UNLIMITED, lut_per_bram36=budget.lut_per_bram36))
+    needs = "" if least is None else f": the least needs {least.estimate.text()}"
+    return InputError(
+        f"the network does not fit {budget.text()}{needs}", hint="choose a larger FPGA or a smaller network"
+    )
+
+
+def exceeded(estimate: Estimate, budget: Budget) -> bool:
+    """Tell whether an estimate leaves a budget."""
     pairs = (
         (estimate.lut, budget.lut),
         (estimate.ff, budget.ff),

@@ -4,21 +4,26 @@ A matrix-vector unit costs what its own PE, SIMD and weight memory say. What sta
 converters, FIFOs, window generators, pools) depends on PE of the one and SIMD of the other. So a plan of the
 whole network at one folding tells the cost of all its layers and of all the joints at once, and the tables of
 all combinations take as many plans as the longest list of PEs times the longest list of SIMDs.
+
+Where a network branches a joint has more than two ends. There the tables have no joints: a layer takes along
+its FIFO and window generator, and the rest is left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 
-from export.graph import DataflowGraph, Mvau
+from export.graph import DataflowGraph, Mvau, Swg, inputs_of
 from hw.folding import Folding, LayerFolding, divisors, simd_values, vectors_per_frame
 from hw.resources import ResourceModel
 from hw.rtlgen import Instance, plan_rtl
 
 # `auto` is what synthesis likes: it says nothing that the model could count on.
 STYLES = ("distributed", "block")
+# A layer's own instances, and those before it.
+_Parts = tuple[list[Instance], list[Instance]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +59,11 @@ class Tables:
 
 def layer_choices(graph: DataflowGraph, node: Mvau) -> list[LayerFolding]:
     """Return every folding of one layer."""
-    choices: list[LayerFolding] = []
-    for pe, simd in product(pe_values(node), simd_values(graph, node)):
-        for style in _styles(node, pe, simd):
-            choices.append(LayerFolding(pe, simd, style))
-    return choices
+    return [
+        LayerFolding(pe, simd, style)
+        for pe, simd in product(pe_values(node), simd_values(graph, node))
+        for style in _styles(node, pe, simd)
+    ]
 
 
 def pe_values(node: Mvau) -> list[int]:
@@ -70,41 +75,42 @@ def _styles(node: Mvau, pe: int, simd: int) -> tuple[str, ...]:
     if node.draw is not None:
         return ("auto",)
     # One word is no memory: its weights are constants.
-    return STYLES[:1] if pe * simd * node.groups == node.mh * node.mw else STYLES
+    return STYLES[:1] if pe * simd == node.mh * node.mw else STYLES
 
 
 def is_chain(graph: DataflowGraph) -> bool:
-    """Tell whether each node reads the one before it."""
+    """Tell whether each node reads the one before it alone, and is read by the one after it alone."""
     return all(
-        node.input == before.name for before, node in zip(graph.nodes, graph.nodes[1:], strict=False)
-    ) and all(len(graph.readers(node.name)) == 1 for node in graph.nodes[:-1])
+        [name for name, _ in inputs_of(node)] == [before.name] for before, node in pairwise(graph.nodes)
+    )
 
 
 def make_tables(graph: DataflowGraph, model: ResourceModel) -> Tables:
     """Plan the network often enough to know the cost of each layer and joint.
 
     Args:
-        graph: A chain of nodes.
+        graph: The network.
         model: The resource model.
     """
     nodes = list(graph.mvaus)
+    names = [node.name for node in nodes]
     layers: list[dict[LayerFolding, Part]] = [{} for _ in nodes]
     joints: list[dict[tuple[int, int], Part]] = [{} for _ in range(len(nodes) + 1)]
+    chain = is_chain(graph)
     for folding in _covering_foldings(graph):
-        chain = plan_rtl(graph, folding, with_contents=False).instances
-        parts = _split(chain, [node.name for node in nodes])
-        pes = [0, *(folding[node.name].pe for node in nodes)]
-        simds = [*(folding[node.name].simd for node in nodes), 0]
+        instances = plan_rtl(graph, folding, with_contents=False).instances
+        parts = _split(instances, names) if chain else _alone(graph, instances, nodes)
+        pes = [0, *(folding[name].pe for name in names)]
+        simds = [*(folding[name].simd for name in names), 0]
         for index, (unit, between) in enumerate(parts):
             joints[index].setdefault((pes[index], simds[index]), _cost(between, model))
             if index < len(nodes):
                 node = nodes[index]
                 own = _cost(unit, model)
                 cycles = folding.cycles(node, vectors_per_frame(graph, node))
-                layers[index].setdefault(
-                    folding[node.name], Part(max(cycles, own.cycles), own.lut, own.bram36)
-                )
-    return Tables(names=tuple(n.name for n in nodes), layers=tuple(layers), joints=tuple(joints))
+                part = Part(max(cycles, own.cycles), own.lut, own.bram36)
+                layers[index].setdefault(folding[node.name], part)
+    return Tables(names=tuple(names), layers=tuple(layers), joints=tuple(joints))
 
 
 def _covering_foldings(graph: DataflowGraph) -> Iterator[Folding]:
@@ -112,7 +118,8 @@ def _covering_foldings(graph: DataflowGraph) -> Iterator[Folding]:
     nodes = list(graph.mvaus)
     pes = [pe_values(node) for node in nodes]
     simds = [simd_values(graph, node) for node in nodes]
-    for style, a, b in product(range(len(STYLES)), range(max(map(len, pes))), range(max(map(len, simds)))):
+    ranges = (range(len(STYLES)), range(max(map(len, pes))), range(max(map(len, simds))))
+    for style, a, b in product(*ranges):
         layers: dict[str, LayerFolding] = {}
         for node, pe_list, simd_list in zip(nodes, pes, simds, strict=True):
             pe, simd = pe_list[a % len(pe_list)], simd_list[b % len(simd_list)]
@@ -121,16 +128,15 @@ def _covering_foldings(graph: DataflowGraph) -> Iterator[Folding]:
         yield Folding(layers)
 
 
-def _split(chain: Sequence[Instance], names: Sequence[str]) -> list[tuple[list[Instance], list[Instance]]]:
+def _split(instances: Sequence[Instance], names: Sequence[str]) -> list[_Parts]:
     """Split a chain: for each layer its unit and what stands before it, and at the end what follows the last.
 
     A FIFO before a border is as deep as the layer before it is slow, so it belongs to that layer.
     """
-    parts: list[tuple[list[Instance], list[Instance]]] = []
+    parts: list[_Parts] = []
     between: list[Instance] = []
-    for instance in chain:
-        is_unit = len(parts) < len(names) and instance.node == names[len(parts)]
-        if is_unit and instance.module.startswith("bnn_mvau"):
+    for instance in instances:
+        if len(parts) < len(names) and _is_unit(instance, names[len(parts)]):
             parts.append(([instance], between))
             between = []
         elif parts and instance.module == "bnn_fifo" and instance.node not in names:
@@ -138,6 +144,22 @@ def _split(chain: Sequence[Instance], names: Sequence[str]) -> list[tuple[list[I
         else:
             between.append(instance)
     return [*parts, ([], between)]
+
+
+def _alone(graph: DataflowGraph, instances: Sequence[Instance], nodes: Sequence[Mvau]) -> list[_Parts]:
+    """For each layer of a network with branches its unit, its FIFO and its window generator; no joints."""
+    generators = {node.name for node in graph.nodes if isinstance(node, Swg)}
+    parts: list[_Parts] = []
+    for node in nodes:
+        own = [i for i in instances if i.node == node.name and i.module != "bnn_dwc"]
+        if node.input in generators:
+            own += [i for i in instances if i.node == node.input and i.module == "bnn_swg"]
+        parts.append((own, []))
+    return [*parts, ([], [])]
+
+
+def _is_unit(instance: Instance, name: str) -> bool:
+    return instance.node == name and instance.module.startswith("bnn_mvau")
 
 
 def _cost(instances: Sequence[Instance], model: ResourceModel) -> Part:

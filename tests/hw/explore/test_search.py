@@ -12,10 +12,21 @@ from hypothesis import strategies as st
 
 from export.datatypes import BIPOLAR, UINT8
 from export.errors import InputError
-from export.graph import DataflowGraph, Flatten, FmPadding, Mvau, Node, Pool, Swg, Thresholding, Thresholds
+from export.graph import (
+    Add,
+    DataflowGraph,
+    Flatten,
+    FmPadding,
+    Mvau,
+    Node,
+    Pool,
+    Swg,
+    Thresholding,
+    Thresholds,
+)
 from hw.boards import find_board
 from hw.explore import Budget, Choice, board_budget, fastest, least_hardware
-from hw.explore.tables import layer_choices
+from hw.explore.tables import is_chain, layer_choices
 from hw.folding import Folding
 from hw.resources import RESOURCES, FittedModule, FittedResource, ResourceModel
 from hw.resources.terms import known_modules
@@ -112,6 +123,17 @@ def convolution(channels: int, rows: int, *, pads: int = 0) -> DataflowGraph:
     return DataflowGraph(input_shape=(5, 5, channels), nodes=tuple(nodes))
 
 
+def residual() -> DataflowGraph:
+    """Two dense layers around which a branch goes, and a last one."""
+    rng = np.random.default_rng(0)
+    trunk = dense(3, 3, 3, 2)
+    nodes = list(trunk.nodes[:-1])
+    join = Add(name="add", input="mvau_0", in_type=BIPOLAR, other="mvau_1", other_type=BIPOLAR)
+    weights = rng.choice(np.array([-1, 1], np.int8), (2, 3))
+    nodes += [join, Mvau(name="mvau_2", input="add", in_type=join.out_type, weights=weights)]
+    return DataflowGraph(input_shape=trunk.input_shape, nodes=tuple(nodes))
+
+
 def costs(graph: DataflowGraph, folding: Folding, model: ResourceModel) -> tuple[float, float]:
     instances = plan_rtl(graph, folding, with_contents=False).instances
     return model.luts(instances), model.bram36(instances)
@@ -196,6 +218,27 @@ def test_convolutions_pools_and_borders_are_searched_exactly(pads):
         choice = least_hardware(graph, fps=1e6, clock_mhz=cycles, budget=budget, model=MODEL)
         assert cycles_of(graph, choice.folding) <= cycles
         assert budget.price(choice.estimate.lut.value, choice.estimate.bram36.value) == pytest.approx(least)
+
+
+def test_a_network_with_branches_keeps_its_budget_and_its_rate():
+    graph = residual()
+    assert not is_chain(graph)
+    assert is_chain(dense(4, 2))
+    known = [(f.ii_cycles(graph), *costs(graph, f, MODEL)) for f in all_foldings(graph)]
+    budget = Budget(lut_per_bram36=20.0)
+    for cycles in (1, 3, 9):
+        choice = least_hardware(graph, fps=1e6, clock_mhz=cycles, budget=budget, model=MODEL)
+        check(choice, graph, MODEL)
+        assert choice.ii_cycles <= cycles
+        least = min(budget.price(lut, bram) for c, lut, bram in known if c <= cycles)
+        assert budget.price(choice.estimate.lut.value, choice.estimate.bram36.value) <= 1.15 * least
+    least_lut = min(lut for _, lut, _ in known)
+    slowest = math.inf
+    for factor in (1.1, 2.0):
+        choice = fastest(graph, Budget(lut=factor * least_lut), model=MODEL)
+        assert choice.estimate.lut.value <= factor * least_lut
+        assert choice.ii_cycles <= slowest
+        slowest = choice.ii_cycles
 
 
 def test_a_larger_budget_is_never_slower_and_a_higher_rate_never_cheaper():
