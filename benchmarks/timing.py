@@ -1,42 +1,48 @@
 """The timing model against Verilator: equal in every beat, and how much faster.
 
-    python -m benchmarks.timing [--json] [--nets tfc lfc] [--frames N] [--networks N] [--seed S]
+    python -m benchmarks.timing [--json] [--nets tfc lfc cnv] [--frames N] [--networks N] [--seed S]
 
-Speed: TFC and LFC at FINN's foldings, the same batch through the simulated hardware on one thread and through
-the model, in one process, with and without random stalls. Sweep, with --networks: that many random dense
-networks with random foldings, FIFO depths and stalls on both sides; every input and output beat must move in
-the same cycle. Each network of the sweep is a Verilator build of some seconds. Any difference is an error.
+Speed: TFC, LFC and CNV at the foldings of FINN and BNN-PYNQ, a batch through the model and as many of its
+frames through the simulated hardware on one thread as its time allows, in one process, with and without
+random stalls. All cycles of those frames must be equal. The time that Verilator would take for the whole
+batch is its time per cycle times the batch's cycles; the output says how many frames it is measured on.
+
+Sweep, with --networks: that many random networks, dense, convolutional and residual in turn, with random
+foldings, FIFO depths and stalls on both sides; every input and output beat must move in the same cycle. Any
+difference is an error.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.emulator_conv import cnv
 from benchmarks.rtl import NETWORKS, make_graph
-from export.datatypes import BIPOLAR, UINT8, DataType
+from benchmarks.timing_sweep import BATCH, Swept, sweep
 from export.errors import BitsiegeError, DivergenceError
-from export.graph import DataflowGraph, Flatten, Mvau, Node, Thresholding, Thresholds
-from hw.folding import Folding, LayerFolding, divisors
+from export.graph import DataflowGraph
+from hw.folding import Folding, LayerFolding
 from hw.rtl_target import RtlTarget
 from hw.timing import TimingChain, TimingEngine, prove_fifo_depths
 from hw.timing.fifos import solve_chain
 from hw.verilator import Stalls
 
 _STALLS = Stalls(seed=1, source=0.1, sink=0.1)
-_SWEEP_FRAMES = 24
-_SWEEP_PATTERNS = 6
-_WIDTHS = (1, 2, 3, 4, 5, 6, 8, 9, 12, 16, 24)
+_NETS = ("tfc", "lfc", "cnv")
+# (PE, SIMD) of BNN-PYNQ's CNV-W1A1; its last layer has 10 neurons, where BNN-PYNQ pads them to 16.
+_CNV_FOLDING = ((16, 3), (32, 32), (16, 32), (16, 32), (4, 32), (1, 32), (1, 4), (1, 8), (5, 1))
+_REPEAT_S = 1.0
+_VERILATOR_CYCLES = 4_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +53,12 @@ class Speed:
         network: Its name.
         stalls: Whether source and sink stall at random, each in a tenth of the cycles.
         frames: Frames of the batch, back to back.
-        cycles: Cycles of the batch, equal in both.
-        verilator_s: Time in the simulated hardware, one thread [s].
-        model_s: Time in the model, the best of some runs [s].
+        cycles: Cycles of the batch.
+        followed: Frames that the model followed one by one.
+        model_s: Time of the model for the batch, the best of some runs [s].
+        measured_frames: Frames of the batch that Verilator simulated, with equal cycles.
+        cycles_per_s: What Verilator simulated on one thread [cycles/s].
+        verilator_s: Time of Verilator for the batch, from that rate [s].
         ratio: verilator_s / model_s.
     """
 
@@ -57,8 +66,11 @@ class Speed:
     stalls: bool
     frames: int
     cycles: int
-    verilator_s: float
+    followed: int
     model_s: float
+    measured_frames: int
+    cycles_per_s: float
+    verilator_s: float
     ratio: float
 
 
@@ -72,7 +84,7 @@ class Fifos:
         solved: The smallest ones that keep the initiation interval.
         ii_cycles: That interval.
         ii_one_less: The interval with one FIFO a word smaller; None where the depth is the least possible.
-        solve_s: Time to find the depths [s].
+        solve_s: Time to find the depths and prove them [s].
     """
 
     network: str
@@ -83,49 +95,59 @@ class Fifos:
     solve_s: float
 
 
-def measure_speed(name: str, frames: int, folder: Path) -> list[Speed]:
+def measure_speed(name: str, batches: Sequence[int], folder: Path) -> list[Speed]:
     """Measure one network with and without stalls.
+
+    Args:
+        name: Of the network.
+        batches: Frames of each batch.
+        folder: Where native code is kept.
 
     Raises:
         DivergenceError: The cycles differ.
     """
     graph, folding = _network(name)
     target = RtlTarget(graph, folding, cache_dir=folder, workers=1)
-    engine = TimingEngine(folder)
-    images = np.random.default_rng(1).integers(0, 256, (frames, *graph.input_shape), np.uint8)
-    target.stream(images[:2])
-    chain = TimingChain.of(target.rtl)
+    engine, chain = TimingEngine(folder), TimingChain.of(target.rtl)
+    measured_frames = max(2, min(max(batches), _VERILATOR_CYCLES // folding.ii_cycles(graph)))
+    images = np.random.default_rng(1).integers(0, 256, (measured_frames, *graph.input_shape), np.uint8)
+    target.stream(images[:1])
     speeds: list[Speed] = []
     for stalls in (None, _STALLS):
         started = time.perf_counter()
-        measured = target.stream(images, stalls)
-        verilator_s = time.perf_counter() - started
-        run = engine.run(chain, frames, stalls)
-        _check_equal(name, run.first_in_cycle, measured.first_in_cycle)
-        _check_equal(name, run.last_out_cycle, measured.last_out_cycle)
-        model_s = _best_s(lambda stalls=stalls: engine.run(chain, frames, stalls))
-        speeds.append(
-            Speed(
-                network=name,
-                stalls=stalls is not None,
-                frames=frames,
-                cycles=measured.total_cycles,
-                verilator_s=verilator_s,
-                model_s=model_s,
-                ratio=verilator_s / model_s,
+        measured = target.stream(images, stalls, beats=True)
+        cycles_per_s = measured.total_cycles / (time.perf_counter() - started)
+        run = engine.run(chain, measured_frames, stalls, beats=True)
+        _check_equal(name, run.in_cycles, measured.in_cycles)
+        _check_equal(name, run.out_cycles, measured.out_cycles)
+        for frames in batches:
+            run = engine.run(chain, frames, stalls)
+            model_s = _best_s(lambda frames=frames, stalls=stalls: engine.run(chain, frames, stalls))
+            verilator_s = run.total_cycles / cycles_per_s
+            speeds.append(
+                Speed(
+                    network=name,
+                    stalls=stalls is not None,
+                    frames=frames,
+                    cycles=run.total_cycles,
+                    followed=run.followed_frames,
+                    model_s=model_s,
+                    measured_frames=measured_frames,
+                    cycles_per_s=cycles_per_s,
+                    verilator_s=verilator_s,
+                    ratio=verilator_s / model_s,
+                )
             )
-        )
     return speeds
 
 
 def solve_fifos(name: str, folder: Path) -> Fifos:
     """Solve one network's FIFO depths, and prove them."""
-    target = RtlTarget(*_network(name), cache_dir=folder)
-    chain, engine = TimingChain.of(target.rtl), TimingEngine(folder)
+    chain, engine = TimingChain.plan(*_network(name)), TimingEngine(folder)
     started = time.perf_counter()
     depths = solve_chain(chain, engine)
-    solve_s = time.perf_counter() - started
     proofs = prove_fifo_depths(chain, depths, engine)
+    solve_s = time.perf_counter() - started
     return Fifos(
         network=name,
         default=chain.fifo_depths,
@@ -136,87 +158,24 @@ def solve_fifos(name: str, folder: Path) -> Fifos:
     )
 
 
-def sweep(networks: int, seed: int) -> dict[str, int]:
+def sweep_all(networks: int, seed: int, folder: Path) -> Swept:
     """Compare random networks in every beat; returns what was compared.
 
     Raises:
         DivergenceError: A beat moves in another cycle; the message has the seed of the network.
     """
-    done = {"networks": 0, "runs": 0, "beats": 0, "cycles": 0}
-    with tempfile.TemporaryDirectory() as folder:
-        engine = TimingEngine(Path(folder))
-        for index in range(networks):
-            _compare(seed + index, engine, Path(folder), done)
-            if (index + 1) % 10 == 0:
-                print(f"{index + 1} networks: {done['beats']:,} beats equal", file=sys.stderr)
-    return done
-
-
-def _compare(seed: int, engine: TimingEngine, folder: Path, done: dict[str, int]) -> None:
-    rng = np.random.default_rng(seed)
-    graph, folding, depths = random_network(rng)
-    target = RtlTarget(graph, folding, cache_dir=folder, workers=1, fifo_depths=depths)
-    chain = TimingChain.of(target.rtl)
-    images = rng.integers(0, 256, (_SWEEP_FRAMES, *graph.input_shape), np.uint8)
-    for stalls in (None, *(_random_stalls(rng) for _ in range(_SWEEP_PATTERNS - 1))):
-        measured = target.stream(images, stalls, beats=True)
-        run = engine.run(chain, _SWEEP_FRAMES, stalls, beats=True)
-        for got, expected in ((run.in_cycles, measured.in_cycles), (run.out_cycles, measured.out_cycles)):
-            _check_equal(f"network {seed}, {stalls}", got, expected)
-            done["beats"] += got.size
-        done["runs"] += 1
-        done["cycles"] += measured.total_cycles
-    done["networks"] += 1
-
-
-def _random_stalls(rng: np.random.Generator) -> Stalls:
-    source, sink = rng.choice([0.0, 0.05, 0.2, 0.5, 0.9], 2)
-    return Stalls(seed=int(rng.integers(1 << 62)), source=float(source), sink=float(sink))
-
-
-def random_network(rng: np.random.Generator) -> tuple[DataflowGraph, Folding, dict[str, int]]:
-    """Return a small dense network, a folding that fits it, and FIFO depths of 2 to 9 for some layers."""
-    sizes = [int(n) for n in rng.choice(_WIDTHS, rng.integers(2, 6))]
-    input_type = (BIPOLAR, UINT8)[rng.integers(2)]
-    hidden = (BIPOLAR, DataType("INT2"), DataType("UINT2"))[rng.integers(3)]
-    nodes: list[Node] = []
-    if input_type.is_bipolar:
-        nodes.append(
-            Thresholding(
-                name="thresholding_0",
-                input="images",
-                in_type=UINT8,
-                thresholds=Thresholds(steps=np.full((1, 1), 128, np.int64)),
-            )
-        )
-    source = nodes[-1].name if nodes else "images"
-    nodes.append(Flatten(name="flatten_0", input=source, in_type=input_type))
-    for index, (mw, mh) in enumerate(itertools.pairwise(sizes)):
-        last = index == len(sizes) - 2
-        levels = 1 if hidden.is_bipolar else hidden.maximum - hidden.minimum
-        steps = np.sort(rng.integers(-mw, mw + 1, (mh, levels)), axis=1)
-        nodes.append(
-            Mvau(
-                name=f"mvau_{index}",
-                input=nodes[-1].name,
-                in_type=nodes[-1].out_type,
-                weights=rng.choice(np.array([-1, 1], np.int8), (mh, mw)),
-                thresholds=None
-                if last
-                else Thresholds(steps=steps, out_type=hidden, out_bias=hidden.minimum),
-                scale=rng.integers(-9, 10, mh) if last and rng.integers(2) else None,
-            )
-        )
-    graph = DataflowGraph(input_shape=(sizes[0], 1, 1), nodes=tuple(nodes))
-    layers = {
-        node.name: LayerFolding(int(rng.choice(divisors(node.mh))), int(rng.choice(divisors(node.mw))))
-        for node in graph.mvaus
-    }
-    depths = {name: int(rng.integers(2, 10)) for name in layers if rng.integers(2)}
-    return graph, Folding(layers), depths
+    swept, engine = Swept(networks={}), TimingEngine(folder)
+    for first in range(seed, seed + networks, BATCH):
+        sweep(range(first, min(first + BATCH, seed + networks)), engine, swept)
+        print(f"{swept.runs} runs: {swept.beats:,} beats equal", file=sys.stderr)
+    return swept
 
 
 def _network(name: str) -> tuple[DataflowGraph, Folding]:
+    if name == "cnv":
+        graph = cnv()
+        layers = zip(graph.mvaus, _CNV_FOLDING, strict=True)
+        return graph, Folding({node.name: LayerFolding(*layer) for node, layer in layers})
     network = NETWORKS[name]
     folding = Folding({f"mvau_{i}": LayerFolding(*layer) for i, layer in enumerate(network.folding)})
     return make_graph(network), folding
@@ -227,32 +186,39 @@ def _check_equal(what: str, got: np.ndarray, expected: np.ndarray | None) -> Non
         raise DivergenceError(f"{what}: the model's cycles are not the simulated hardware's", target="timing")
 
 
-def _best_s(task: Callable[[], object], repeats: int = 5) -> float:
-    def once() -> float:
+def _best_s(task: Callable[[], object]) -> float:
+    """Time of the quickest of some runs; of one where it takes seconds."""
+    best, spent = float("inf"), 0.0
+    while spent < _REPEAT_S:
         started = time.perf_counter()
         task()
-        return time.perf_counter() - started
+        took = time.perf_counter() - started
+        best, spent = min(best, took), spent + took
+    return best
 
-    return min(once() for _ in range(repeats))
 
-
-def render(speeds: list[Speed], fifos: list[Fifos], swept: dict[str, int]) -> str:
+def render(speeds: list[Speed], fifos: list[Fifos], swept: Swept | None) -> str:
     """Return the results as text."""
-    lines = [f"{'':6}{'stalls':>8}{'frames':>9}{'cycles':>14}{'Verilator s':>13}{'model s':>11}{'ratio':>9}"]
+    lines = [
+        f"{'':4}{'stalls':>7}{'frames':>8}{'cycles':>13}{'followed':>9}{'model s':>10}"
+        f"{'Verilator s':>12} (frames {'cycles/s':>10}){'ratio':>9}"
+    ]
     lines.extend(
-        f"{s.network:6}{'0.1' if s.stalls else '-':>8}{s.frames:>9,}{s.cycles:>14,}{s.verilator_s:>13.3f}"
-        f"{s.model_s:>11.6f}{s.ratio:>9,.0f}"
+        f"{s.network:4}{'0.1' if s.stalls else '-':>7}{s.frames:>8,}{s.cycles:>13,}{s.followed:>9,}"
+        f"{s.model_s:>10.4f}{s.verilator_s:>12.1f} ({s.measured_frames:>6,} {s.cycles_per_s:>10,.0f})"
+        f"{s.ratio:>9,.0f}"
         for s in speeds
     )
     lines.extend(
         f"{f.network}: FIFOs {list(f.default.values())} -> {list(f.solved.values())} at II {f.ii_cycles:g}, "
-        f"one less {list(f.ii_one_less.values())}, {f.solve_s:.4f} s"
+        f"one less {list(f.ii_one_less.values())}, {f.solve_s:.2f} s"
         for f in fifos
     )
-    if swept:
+    if swept is not None:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in swept.networks.items())
         lines.append(
-            f"sweep: {swept['networks']} networks, {swept['runs']} runs, {swept['beats']:,} beats, "
-            f"{swept['cycles']:,} cycles: all equal"
+            f"sweep: {sum(swept.networks.values())} networks ({kinds}), {swept.runs} runs of which "
+            f"{swept.hung} stand still in both, {swept.beats:,} beats, {swept.cycles:,} cycles: all equal"
         )
     return "\n".join(lines)
 
@@ -263,16 +229,17 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--json", action="store_true", help="write JSON instead of text")
-    parser.add_argument("--nets", nargs="*", choices=list(NETWORKS), default=list(NETWORKS))
-    parser.add_argument("--frames", type=int, default=10_000, help="frames of the speed batch")
+    parser.add_argument("--nets", nargs="*", choices=_NETS, default=list(_NETS))
+    parser.add_argument("--frames", type=int, default=10_000, help="frames of the larger batch")
     parser.add_argument("--networks", type=int, default=0, help="random networks of the sweep")
     parser.add_argument("--seed", type=int, default=0, help="of the first network of the sweep")
     options = parser.parse_args()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            speeds = [s for name in options.nets for s in measure_speed(name, options.frames, Path(folder))]
+            batches = (1, options.frames)
+            speeds = [s for name in options.nets for s in measure_speed(name, batches, Path(folder))]
             fifos = [solve_fifos(name, Path(folder)) for name in options.nets]
-        swept = sweep(options.networks, options.seed) if options.networks else {}
+            swept = sweep_all(options.networks, options.seed, Path(folder)) if options.networks else None
     except BitsiegeError as error:
         print(error, file=sys.stderr)
         return error.exit_status
@@ -281,7 +248,7 @@ def main() -> int:
             "cores": len(os.sched_getaffinity(0)),
             "speed": [asdict(s) for s in speeds],
             "fifos": [asdict(f) for f in fifos],
-            "sweep": swept,
+            "sweep": None if swept is None else asdict(swept),
         }
         print(json.dumps(document, indent=2))
     else:

@@ -15,7 +15,7 @@ FIFO (1 cycle) and the width converter (1 cycle, where there is one).
 """
 
 from hw.timing.encoding import TimingChain
-from hw.timing.engine import TimingEngine
+from hw.timing.engine import HangError, TimingEngine
 from hw.timing.fifos import prove_fifo_depths, solve_fifo_depths
 from hw.timing.golden import run_golden
 from hw.timing.predict import LayerTiming, Timing, predict, simulate_frames
@@ -25,6 +25,7 @@ from hw.timing.stalls import StallPattern
 
 __all__ = [
     "ChainRun",
+    "HangError",
     "LayerTiming",
     "StallPattern",
     "Timing",

@@ -26,6 +26,10 @@ _DONE, _HUNG = 0, 1
 _FREE, _RANDOM, _GIVEN = range(3)
 
 
+class HangError(CheckFailedError):
+    """Hardware that stands still for good: no beat can move any more."""
+
+
 class _Job(ctypes.Structure):
     """Same layout as ``Job`` in native/job.hpp."""
 
@@ -92,7 +96,7 @@ class TimingEngine:
 
         Raises:
             InputError: A negative number of frames.
-            CheckFailedError: The chain hangs; the message names the frame, the cycle and the full FIFOs.
+            HangError: The hardware hangs; the message names the frame, the cycle and the full FIFOs.
         """
         if frames < 0:
             raise InputError(f"the number of frames must be at least 0, not {frames}")
@@ -138,14 +142,14 @@ class TimingEngine:
         )
 
 
-def _hang(chain: TimingChain, run: ChainRun, cycles: int) -> CheckFailedError:
+def _hang(chain: TimingChain, run: ChainRun, cycles: int) -> HangError:
     frame = int((run.last_out_cycle >= 0).sum())
     full = [
         fifo_key(instance)
         for instance, (*_, high_water) in zip(chain.instances, run.counts, strict=True)
         if instance.module == "bnn_fifo" and high_water == instance.parameters["DEPTH"]
     ]
-    return CheckFailedError(
+    return HangError(
         f"frame {frame}: no beat can move after cycle {cycles - 1}",
         hint=f"FIFOs that were full: before {', '.join(full)}" if full else "no FIFO was full",
         frame=frame,

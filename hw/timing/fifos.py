@@ -16,7 +16,7 @@ from export.errors import CheckFailedError
 from export.graph import DataflowGraph
 from hw.folding import Folding
 from hw.timing.encoding import TimingChain
-from hw.timing.engine import TimingEngine
+from hw.timing.engine import HangError, TimingEngine
 
 FIFO_DEPTH_MIN = 2
 _FRAMES_MAX = 1 << 20
@@ -29,13 +29,15 @@ class FifoProof:
     Attributes:
         depth: The depth.
         ii_cycles: Initiation interval with all solved depths.
-        ii_one_less: Initiation interval with this FIFO one word smaller; None where the hardware has no
-            smaller one.
+        ii_one_less: Initiation interval with this FIFO one word smaller; None where there is none.
+        hangs_one_less: Whether the hardware stands still for good with this FIFO one word smaller. Where it
+            does not and `ii_one_less` is None, the hardware has no smaller FIFO.
     """
 
     depth: int
     ii_cycles: Fraction
     ii_one_less: Fraction | None
+    hangs_one_less: bool
 
 
 def solve_fifo_depths(
@@ -61,17 +63,17 @@ def solve_fifo_depths(
 
 
 def solve_chain(chain: TimingChain, engine: TimingEngine) -> dict[str, int]:
-    """Return the depths of `solve_fifo_depths` for a chain of modules."""
+    """Return the depths of `solve_fifo_depths` for the modules of a design."""
     generous = chain.with_fifo_depths(_generous_depths(chain))
     target = throughput_ii(generous, engine)
     # The default depths are a better start where they are enough: runs with small FIFOs settle soon.
-    start = chain if throughput_ii(chain, engine) == target else generous
+    start = chain if _reaches(target, chain, engine) else generous
     depths = start.fifo_depths
     for name in sorted(depths, key=lambda name: -_bits(start, name)):
         low, high = FIFO_DEPTH_MIN, depths[name]
         while low < high:
             middle = (low + high) // 2
-            if throughput_ii(start.with_fifo_depths({**depths, name: middle}), engine) == target:
+            if _reaches(target, start.with_fifo_depths({**depths, name: middle}), engine):
                 high = middle
             else:
                 low = middle + 1
@@ -82,33 +84,49 @@ def solve_chain(chain: TimingChain, engine: TimingEngine) -> dict[str, int]:
 def prove_fifo_depths(
     chain: TimingChain, depths: Mapping[str, int], engine: TimingEngine
 ) -> dict[str, FifoProof]:
-    """Return the initiation interval with each FIFO one word smaller than ``depths``."""
+    """Return the initiation interval with each FIFO one word smaller than ``depths``.
+
+    Raises:
+        CheckFailedError: The hardware hangs with these depths.
+    """
     ii_cycles = throughput_ii(chain.with_fifo_depths(depths), engine)
     return {
-        name: FifoProof(
-            depth=depth,
-            ii_cycles=ii_cycles,
-            ii_one_less=None
-            if depth <= FIFO_DEPTH_MIN
-            else throughput_ii(chain.with_fifo_depths({**depths, name: depth - 1}), engine),
-        )
+        name: _prove(chain.with_fifo_depths({**depths, name: depth - 1}), depth, ii_cycles, engine)
         for name, depth in depths.items()
     }
 
 
+def _prove(smaller: TimingChain, depth: int, ii_cycles: Fraction, engine: TimingEngine) -> FifoProof:
+    if depth <= FIFO_DEPTH_MIN:
+        return FifoProof(depth=depth, ii_cycles=ii_cycles, ii_one_less=None, hangs_one_less=False)
+    try:
+        one_less = throughput_ii(smaller, engine)
+    except HangError:
+        return FifoProof(depth=depth, ii_cycles=ii_cycles, ii_one_less=None, hangs_one_less=True)
+    return FifoProof(depth=depth, ii_cycles=ii_cycles, ii_one_less=one_less, hangs_one_less=False)
+
+
 def throughput_ii(chain: TimingChain, engine: TimingEngine) -> Fraction:
-    """Return the exact cycles a frame of a chain that is fed without end.
+    """Return the exact cycles a frame of hardware that is fed without end.
 
     Raises:
-        CheckFailedError: The chain hangs, or does not become periodic.
+        HangError: It hangs.
+        CheckFailedError: It does not become periodic.
     """
-    frames = 64
+    frames = 1 << 12
     while frames <= _FRAMES_MAX:
-        run = engine.run(chain, frames)
+        run = engine.run(chain, frames, counts=False, until_periodic=True)
         if run.period_frames:
             return Fraction(run.period_cycles, run.period_frames)
-        frames *= 8
+        frames *= 16
     raise CheckFailedError(f"the hardware finds no steady rate in {_FRAMES_MAX:,} frames")
+
+
+def _reaches(target: Fraction, chain: TimingChain, engine: TimingEngine) -> bool:
+    try:
+        return throughput_ii(chain, engine) == target
+    except HangError:
+        return False
 
 
 def _generous_depths(chain: TimingChain) -> dict[str, int]:
