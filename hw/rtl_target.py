@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 import numpy as np
 import numpy.typing as npt
 
+from export.draws import check_seed
 from export.errors import InputError
 from export.files import atomic_file
 from export.graph import DataflowGraph, IntArray
@@ -59,6 +60,7 @@ class RtlTarget:
         cache_dir: Path | None = None,
         workers: int | None = None,
         fifo_depths: Mapping[str, int] | None = None,
+        seed: int = 0,
     ) -> None:
         """Plan the hardware. The simulator is built when it is first needed, or by `prepare`.
 
@@ -68,15 +70,19 @@ class RtlTarget:
             cache_dir: Where simulators are kept; None for the user's cache directory.
             workers: Streams simulated at once; None for one a core.
             fifo_depths: Depth of a FIFO by its key, where it isn't the default; see `hw.rtlgen.plan_rtl`.
+            seed: Of drawn weights, below 2**32.
 
         Raises:
-            InputError: The folding does not fit, or hardware can't compute the network.
+            InputError: The folding does not fit, hardware can't compute the network, or the seed is out of
+                range.
             ToolError: Verilator or the C++ compiler is missing.
         """
         if workers is not None and workers < 1:
             raise InputError(f"the number of workers must be at least 1, not {workers}")
+        check_seed(seed)
         find_verilator()
         find_compiler()
+        self.seed = seed
         self.graph = graph
         self.folding = folding
         self._fifo_depths = fifo_depths
@@ -105,20 +111,25 @@ class RtlTarget:
         """
         images = check_images(images, self.graph)
         self.prepare()
-        results = self._run_streams(images, self._simulate)
+
+        def run(part: ImageArray, first_image: int) -> StreamResult:
+            return self._simulate(part, first_image, first_frame=first_frame + first_image)
+
+        results = self._run_streams(images, run)
         return Inference(
             logits=_joined([result.logits for result in results], self.graph.classes),
             cycles=_joined([result.cycles for result in results]),
         )
 
     def stream(
-        self, images: ImageArray, stalls: Stalls | None = None, *, beats: bool = False
+        self, images: ImageArray, stalls: Stalls | None = None, *, beats: bool = False, first_frame: int = 0
     ) -> StreamResult:
         """Send a whole batch as one stream, with random stalls on both sides if asked for.
 
         With ``beats``, the result has the cycle of every beat.
         """
-        return self._simulate(check_images(images, self.graph), 0, stalls, beats=beats)
+        images = check_images(images, self.graph)
+        return self._simulate(images, 0, stalls, beats=beats, first_frame=first_frame)
 
     def trace(self, images: ImageArray, first_frame: int = 0) -> dict[str, IntArray]:
         """Return the outputs of the nodes that exist in hardware, int64 ``(N, ...)``, by name.
@@ -130,7 +141,11 @@ class RtlTarget:
         def record(part: ImageArray, first_image: int) -> StreamResult:
             with self._debug_simulation() as simulation:
                 return simulation.stream(
-                    part, deadline_cycles=self.deadline_cycles, taps=True, first_image=first_image
+                    part,
+                    deadline_cycles=self.deadline_cycles,
+                    taps=True,
+                    first_image=first_image,
+                    draw=self._draw(first_frame + first_image),
                 )
 
         self._library(debug=True)
@@ -162,10 +177,24 @@ class RtlTarget:
             raise InputError(f"there is no image {index} in a batch of {len(images)}", index=index)
         with atomic_file(path) as temporary, self._debug_simulation() as simulation:
             part = images[: index + 1 + _WAVE_FOLLOWERS]
-            simulation.stream(part, deadline_cycles=self.deadline_cycles, wave=(temporary, index))
+            simulation.stream(
+                part, deadline_cycles=self.deadline_cycles, wave=(temporary, index), draw=self._draw(0)
+            )
+
+    def _draw(self, first_frame: int) -> tuple[int, int]:
+        """Seed and frame register; the frame index counts modulo 2**32."""
+        if first_frame < 0:
+            raise InputError(f"the index of a frame is {first_frame}, it must not be negative")
+        return self.seed, first_frame & 0xFFFF_FFFF
 
     def _simulate(
-        self, images: ImageArray, first_image: int, stalls: Stalls | None = None, *, beats: bool = False
+        self,
+        images: ImageArray,
+        first_image: int,
+        stalls: Stalls | None = None,
+        *,
+        beats: bool = False,
+        first_frame: int = 0,
     ) -> StreamResult:
         """Run one stream on an idle instance, or on a new one."""
         try:
@@ -179,6 +208,7 @@ class RtlTarget:
             stalls=stalls,
             beats=beats,
             first_image=first_image,
+            draw=self._draw(first_frame),
         )
         self._idle.put(simulation)
         return result
@@ -226,6 +256,7 @@ class RtlTarget:
             output_pe=rtl.output.lanes,
             logit_bytes=rtl.logit_w // _BYTE,
             label_bytes=rtl.label_w // _BYTE,
+            draws=rtl.draws,
             taps=tuple(
                 Tap(
                     name=str(stream.node),

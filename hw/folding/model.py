@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from export.draws import BLOCK_BYTES
 from export.errors import InputError
 from export.graph import DataflowGraph, FmPadding, Mvau, Pool, Swg
 
@@ -126,6 +127,13 @@ class Folding:
                     node=node.name,
                 )
             legal = simd_values(graph, node)
+            if layer.simd not in legal and node.draw is not None:
+                raise InputError(
+                    f"{node.name}: SIMD {layer.simd} does not fit weights that are drawn {BLOCK_BYTES} at a "
+                    "time from a row's blocks",
+                    hint=f"legal: {', '.join(map(str, legal))}",
+                    node=node.name,
+                )
             if layer.simd not in legal:
                 raise InputError(
                     f"{node.name}: SIMD {layer.simd} neither divides the channels of a pixel nor is a "
@@ -158,10 +166,13 @@ def window_generator(graph: DataflowGraph, node: Mvau) -> Swg | None:
 def simd_values(graph: DataflowGraph, node: Mvau) -> list[int]:
     """The legal values of a layer's SIMD, ascending."""
     generator = window_generator(graph, node)
-    if generator is None:
-        return divisors(node.mw)
-    channels = graph.shapes[generator.input][2]
-    return [simd for simd in divisors(node.mw) if channels % simd == 0 or simd % channels == 0]
+    values = divisors(node.mw)
+    if generator is not None:
+        channels = graph.shapes[generator.input][2]
+        values = [simd for simd in values if channels % simd == 0 or simd % channels == 0]
+    if node.draw is not None:
+        values = [simd for simd in values if BLOCK_BYTES % simd == 0 or simd % BLOCK_BYTES == 0]
+    return values
 
 
 def divisors(number: int) -> list[int]:

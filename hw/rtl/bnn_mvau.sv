@@ -18,8 +18,13 @@
 /// Memories, hexadecimal for $readmemh:
 ///   WEIGHT_FILE: SF * NF words of PE * SIMD fields of WEIGHT_W bits; word nf * SF + sf, field pe * SIMD + i is the
 ///     weight of neuron nf * PE + pe for input sf * SIMD + i: with one bit 1 = +1, with more two's complement.
+///     With DRAW = 1 instead the means of bnn_draw, PE * SIMD bytes a word.
 ///   PARAM_FILE: NF words; with thresholds PE * LEVELS fields of ACC_W bits, field pe * LEVELS + level, in the
 ///     accumulator's domain; without, PE offsets of OUT_W bits (where the accumulator counts they include -MW).
+///
+/// DRAW = 1: the ±1 weights are drawn anew for each frame by a bnn_draw, which takes the ports draw_*. Nothing is taken
+///   from s_axis before cycle 18, counted from the end of the reset or of draw_restart; from then on a word of weights
+///   is always there. SIMD then divides 8 or is a multiple of 8. A draw_restart must find the unit between two frames.
 ///
 /// Latency: 4 cycles from the handshake of the last beat that a group needs to its output: accepted in cycle t, its
 ///   m_axis_tvalid is high in cycle t + 4. From the first input beat to the first output: SF - 1 + 4.
@@ -56,6 +61,12 @@ module bnn_mvau #(
     parameter  int unsigned ACC_W        = COUNTS ? $clog2(MW + 2) : IN_W + WEIGHT_W + $clog2(MW + 1),
     /// Bits of one output [bits].
     parameter  int unsigned OUT_W        = 1,
+    /// 1: weights are drawn for each frame.
+    parameter  bit          DRAW         = 1'b0,
+    /// Number of the layer in the generator's key, with DRAW.
+    parameter  int unsigned LAYER        = 0,
+    /// Times that a frame needs the weights, with DRAW: vectors of a frame, or with GROUPS its sets of GROUPS vectors.
+    parameter  int unsigned VECTORS      = 1,
     /// Weight memory file.
     parameter               WEIGHT_FILE  = "weights.mem",
     /// Threshold or offset memory file.
@@ -72,7 +83,11 @@ module bnn_mvau #(
     output wire logic                 s_axis_tready,
     output wire logic [ PE*OUT_W-1:0] m_axis_tdata,
     output wire logic                 m_axis_tvalid,
-    input  wire logic                 m_axis_tready
+    input  wire logic                 m_axis_tready,
+    /// Seed, index of the first frame, and 1 to begin anew with it: see bnn_draw. Without DRAW not to be connected.
+    input  wire logic [         31:0] draw_seed = '0,
+    input  wire logic [         31:0] draw_frame = '0,
+    input  wire logic                 draw_restart = 1'b0
 );
 
   localparam int unsigned X_W = SIMD * IN_W;
@@ -98,6 +113,9 @@ module bnn_mvau #(
   if (IN_BIPOLAR && IN_W != 1) begin : g_illegal_bipolar
     $error("bnn_mvau: IN_W is %0d, but bipolar inputs have one bit", IN_W);
   end
+  if (DRAW && WEIGHT_W != 1) begin : g_illegal_draw
+    $error("bnn_mvau: WEIGHT_W is %0d, but drawn weights have one bit", WEIGHT_W);
+  end
   if (WEIGHT_W < 1 || WEIGHT_W > 8) begin : g_illegal_weight_w
     $error("bnn_mvau: WEIGHT_W is %0d, it must be 1 to 8", WEIGHT_W);
   end
@@ -109,12 +127,12 @@ module bnn_mvau #(
   logic [  SF_W-1:0] sf;
   logic [  NF_W-1:0] nf;
   logic [ADDR_W-1:0] addr;
-  logic advance, step, load, sf_last, nf_last;
+  logic advance, step, load, sf_last, nf_last, weights_there;
   logic [X_W-1:0] planes, x;
 
   assign load          = (nf == '0);
-  assign s_axis_tready = advance && load;
-  assign step          = advance && (!load || s_axis_tvalid);
+  assign s_axis_tready = advance && load && weights_there;
+  assign step          = advance && weights_there && (!load || s_axis_tvalid);
   assign sf_last       = (sf == SF_W'(SF - 1));
   assign nf_last       = (nf == NF_W'(NF - 1));
 
@@ -150,21 +168,50 @@ module bnn_mvau #(
   end
 
   // Stage 1: inputs and weights side by side.
-  logic [PE*SLICE_W-1:0] weights[DEPTH];
   logic [PE*SLICE_W-1:0] weights_1;
   logic [X_W-1:0] x_1;
   logic [NF_W-1:0] nf_1;
   logic valid_1, first_1, last_1;
 
-  initial $readmemh(WEIGHT_FILE, weights);
+  if (DRAW) begin : g_drawn
+    logic [PE*SIMD-1:0] drawn;
+
+    bnn_draw #(
+        .MW        (MW),
+        .MH        (MH),
+        .SIMD      (SIMD),
+        .PE        (PE),
+        .VECTORS   (VECTORS),
+        .LAYER     (LAYER),
+        .MEANS_FILE(WEIGHT_FILE)
+    ) u_draw (
+        .clk          (clk),
+        .rst_n        (rst_n),
+        .seed         (draw_seed),
+        .frame        (draw_frame),
+        .restart      (draw_restart),
+        .m_axis_tdata (drawn),
+        .m_axis_tvalid(weights_there),
+        .m_axis_tready(step)
+    );
+    always_ff @(posedge clk) if (step) weights_1 <= drawn;
+  end else begin : g_memory
+    logic [PE*SLICE_W-1:0] weights[DEPTH];
+    logic unused;
+
+    assign unused = &{1'b0, draw_seed, draw_frame, draw_restart};
+
+    initial $readmemh(WEIGHT_FILE, weights);
+    assign weights_there = 1'b1;
+    always_ff @(posedge clk) if (step) weights_1 <= weights[addr];
+  end
 
   always_ff @(posedge clk) begin
     if (step) begin
-      weights_1 <= weights[addr];
-      x_1       <= x;
-      nf_1      <= nf;
-      first_1   <= (sf == '0);
-      last_1    <= sf_last;
+      x_1     <= x;
+      nf_1    <= nf;
+      first_1 <= (sf == '0);
+      last_1  <= sf_last;
     end
     if (!rst_n) valid_1 <= 1'b0;
     else if (advance) valid_1 <= step;

@@ -86,6 +86,11 @@ class Instance:
         return sink
 
 
+def draws_weights(instance: Instance) -> bool:
+    """Whether an instance draws its weights anew for each frame."""
+    return bool(instance.parameters.get("DRAW", 0))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RtlDesign:
     """A generated design.
@@ -108,6 +113,11 @@ class RtlDesign:
     sources: tuple[str, ...]
     top: str = TOP
     label_w: int = LABEL_W
+
+    @property
+    def draws(self) -> bool:
+        """Whether weights are drawn, so that the top has an AXI4-Lite port for seed and frame."""
+        return any(draws_weights(i) for i in self.instances)
 
     @property
     def input(self) -> Stream:

@@ -9,7 +9,8 @@ from export.errors import InputError
 from export.files import atomic_directory
 from export.graph import DataflowGraph
 from hw.folding import Folding
-from hw.rtlgen.design import TOP, Instance, RtlDesign
+from hw.rtlgen.control import DRAW_MODULES
+from hw.rtlgen.design import TOP, Instance, RtlDesign, draws_weights
 from hw.rtlgen.plan import build_design
 from hw.rtlgen.verilog import write_top
 
@@ -96,6 +97,10 @@ def _needs(instance: Instance) -> tuple[str, ...]:
     """The modules that an instance's module instantiates."""
     if instance.module != "bnn_mvau":
         return ()
+    return (*_sum_modules(instance), *(DRAW_MODULES if draws_weights(instance) else ()))
+
+
+def _sum_modules(instance: Instance) -> tuple[str, ...]:
     if instance.parameters["WEIGHT_W"] == 1:
         return ("bnn_count6", "bnn_match3", "bnn_compress", "bnn_popcount", "bnn_dot")
     return ("bnn_multiply_add",)

@@ -6,7 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from export.datatypes import DataType
+from export.draws import MEAN_EXPONENT
 from export.graph import IntArray, Mvau, Thresholds
+
+MEAN_W = 8
+"""Bits of the mean of a drawn weight in a memory word."""
 
 _SIGNED_BITS_MAX = 63
 
@@ -43,8 +47,13 @@ def weight_width(node: Mvau) -> int:
 
 
 def weight_words(node: Mvau, pe: int, simd: int) -> IntArray:
-    """Arrange weights, ±1 as bits, int64 ``(NF * SF, PE * SIMD)``: word ``nf * SF + sf``."""
+    """Arrange weights, int64 ``(NF * SF, PE * SIMD)``: word ``nf * SF + sf``.
+
+    ±1 become bits, and the means of drawn weights 0 to 255: mean + 128.
+    """
     fields = node.weights > 0 if node.weight_type.is_bipolar else node.weights
+    if node.draw is not None:
+        fields = node.weights.astype(np.int64) + (1 << MEAN_EXPONENT)
     tiles = fields.astype(np.int64).reshape(node.mh // pe, pe, node.mw // simd, simd)
     return tiles.transpose(0, 2, 1, 3).reshape(-1, pe * simd)
 

@@ -27,6 +27,7 @@ from hw.rtlgen.builder import DesignBuilder, count_readers
 from hw.rtlgen.design import LABEL_W, Stream
 from hw.rtlgen.joins import add_sum
 from hw.rtlgen.memory import (
+    MEAN_W,
     accumulator_width,
     offset_words,
     stream_threshold_words,
@@ -131,8 +132,6 @@ def _check_nodes(graph: DataflowGraph) -> None:
 
 def _check_weights(node: Mvau) -> None:
     kind = node.weight_type
-    if node.draw is not None:
-        raise InputError(f"{node.name}: hardware draws no weights yet", node=node.name)
     if not kind.is_bipolar and not (kind.is_signed and 2 <= kind.width_bits <= _MAX_WEIGHT_W):
         raise InputError(
             f"{node.name}: weights are {kind}, hardware is generated for BIPOLAR and INT2 to INT8",
@@ -195,7 +194,10 @@ def _add_mvau(builder: DesignBuilder, node: Mvau, folding: Folding) -> None:
     vectors = builder.head.beats // folding.synapse_fold(node)
     beats = vectors * folding.neuron_fold(node)
     weights = builder.memory(
-        node, "weights", lambda: weight_words(node, layer.pe, layer.simd), weight_width(node)
+        node,
+        "weights" if node.draw is None else "means",
+        lambda: weight_words(node, layer.pe, layer.simd),
+        weight_width(node) if node.draw is None else MEAN_W,
     )
     acc_w = accumulator_width(node)
     if node.thresholds is not None:
@@ -228,6 +230,7 @@ def _add_mvau(builder: DesignBuilder, node: Mvau, folding: Folding) -> None:
         OUT_BIAS=0 if dtype.is_bipolar else bias,
         ACC_W=acc_w,
         OUT_W=sink.element_w,
+        **({} if node.draw is None else {"DRAW": 1, "LAYER": node.draw, "VECTORS": vectors // node.groups}),
         WEIGHT_FILE=weights,
         PARAM_FILE=builder.memory(node, "params", words, field_w),
     )

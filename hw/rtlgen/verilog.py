@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from hw.rtlgen.design import LABEL_W, TOP, Instance, Stream
+from hw.rtlgen.control import DRAW_PORTS, control_instance, control_ports
+from hw.rtlgen.design import LABEL_W, TOP, Instance, Stream, draws_weights
 
 _HEADER = """\
 /// Generated accelerator: layers between two AXI4-Streams.
@@ -12,7 +13,7 @@ _HEADER = """\
 /// In: {in_beats} beats a frame of {in_lanes} uint8 pixels in NHWC order, the first one in the low byte.
 /// Out: {out_beats} beats a frame of {out_lanes} logits in {logit_w} bits, two's complement; above them the
 ///   label so far in {label_w} bits, final in the last beat, which has tlast.
-`default_nettype none
+{about}`default_nettype none
 
 module {top} #(
     /// Folder of the memory files, with its final slash.
@@ -26,8 +27,11 @@ module {top} #(
     output wire logic {out_range} m_axis_tdata,
     output wire logic {none} m_axis_tvalid,
     output wire logic {none} m_axis_tlast,
-    input  wire logic {none} m_axis_tready
+    input  wire logic {none} m_axis_tready{control}
 );
+"""
+_CONTROL = """\
+/// AXI4-Lite: seed and frame index of the weights that are drawn for each frame; see bnn_control.
 """
 _ROLES = ("tdata", "tvalid", "tready")
 _FOOTER = """
@@ -45,7 +49,8 @@ def write_top(instances: Sequence[Instance]) -> str:
     """
     source, sink = instances[0].source, instances[-1].sink
     high_in, high_out = str(source.width_bits - 1), str(sink.width_bits + LABEL_W - 1)
-    digits = max(len(high_in), len(high_out))
+    draws = any(draws_weights(i) for i in instances)
+    digits = max(len(high_in), len(high_out), 2 if draws else 1)
     header = _HEADER.format(
         top=TOP,
         in_lanes=source.lanes,
@@ -57,11 +62,24 @@ def write_top(instances: Sequence[Instance]) -> str:
         in_range=f"[{high_in:>{digits}}:0]",
         out_range=f"[{high_out:>{digits}}:0]",
         none=" " * (digits + 4),
+        control="".join(_control_port(*port, digits) for port in control_ports()) if draws else "",
+        about=_CONTROL if draws else "",
     )
-    parts = [header]
+    parts = [header, _control(source) if draws else ""]
     parts += [_declare(sink) for i in instances[:-1] for sink in i.sinks]
     parts += [_instantiate(i, last=i is instances[-1]) for i in instances]
     return "".join(parts) + _FOOTER
+
+
+def _control_port(way: str, bits: int, name: str, digits: int) -> str:
+    size = f"[{bits - 1:>{digits}}:0]" if bits > 1 else " " * (digits + 4)
+    return f",\n    {way:<6} wire logic {size} {name}"
+
+
+def _control(images: Stream) -> str:
+    declarations, parameters, ports = control_instance(images)
+    values = [(name, str(value)) for name, value in parameters.items()]
+    return f"{declarations}\n  bnn_control #(\n{_connections(values)}\n  ) u_control (\n{_connections(ports)}\n  );\n"
 
 
 def _declare(stream: Stream) -> str:
@@ -82,6 +100,8 @@ def _instantiate(instance: Instance, *, last: bool) -> str:
         ports.append((f"m_axis_{role}", _joined([f"{sink.name}_{role}" for sink in instance.sinks])))
     if last:
         ports.append(("m_axis_tlast", "m_axis_tlast"))
+    if draws_weights(instance):
+        ports += DRAW_PORTS
     parameters = [(name, _literal(value)) for name, value in instance.parameters.items()]
     return (
         f"\n  {instance.module} #(\n{_connections(parameters)}\n"

@@ -29,6 +29,7 @@ class _Status(IntEnum):
     UNSTABLE = 4
     NOT_SUPPORTED = 5
     FAILED = 6
+    BAD_ANSWER = 7
 
 
 _COMPLAINTS = {
@@ -36,6 +37,7 @@ _COMPLAINTS = {
     _Status.BAD_LAST: "raised tlast in the middle of a frame, or not at its end",
     _Status.BAD_LABEL: "gave a label that is not the lowest index of the largest logit",
     _Status.UNSTABLE: "changed or withdrew an output beat that waited for tready",
+    _Status.BAD_ANSWER: "did not take seed and frame index of its drawn weights",
 }
 
 
@@ -58,6 +60,8 @@ class _Run(ctypes.Structure):
         ("tap_beats", ctypes.c_void_p),
         ("wave_path", ctypes.c_char_p),
         ("wave_frame", ctypes.c_int64),
+        ("draw_seed", ctypes.c_int64),
+        ("draw_frame", ctypes.c_int64),
         ("frame", ctypes.c_int64),
         ("cycles", ctypes.c_int64),
     )
@@ -174,6 +178,7 @@ class Simulation:
         beats: bool = False,
         wave: tuple[Path, int] | None = None,
         first_image: int = 0,
+        draw: tuple[int, int] = (0, 0),
     ) -> StreamResult:
         """Reset the design and send images back to back.
 
@@ -185,6 +190,8 @@ class Simulation:
             beats: Whether to record the cycle of every beat on both sides.
             wave: A path and an image's index: the FST file of that image's life; needs a debug library.
             first_image: Number of the first image in messages.
+            draw: Seed of drawn weights and frame index of the first image, each below 2**32; written to the
+                registers of a design that draws.
 
         Raises:
             CheckFailedError: The design hangs or breaks the stream protocol; the message names image and
@@ -231,6 +238,8 @@ class Simulation:
             tap_beats=counts.ctypes.data if taps else None,
             wave_path=None if wave is None else str(wave[0]).encode(),
             wave_frame=-1 if wave is None else wave[1],
+            draw_seed=draw[0],
+            draw_frame=draw[1],
         )
         status = _Status(self._library.bitsiege_run(self._handle, ctypes.byref(run)))
         self._check(status, first_image + run.frame, run.cycles, deadline_cycles)

@@ -28,7 +28,8 @@ enum Status : int32_t {
     kBadLabel = 3,     // the label beside the last beat is not the lowest index of the largest logit
     kUnstable = 4,     // the output changed, or was withdrawn, while it waited for tready
     kNotSupported = 5, // taps or a wave asked of a library that was built without them
-    kFailed = 6        // the model stopped itself: a missing memory file, $fatal
+    kFailed = 6,       // the model stopped itself: a missing memory file, $fatal
+    kBadAnswer = 7     // a register was not written in two cycles, with OKAY
 };
 
 constexpr int kResetCycles = 4;
@@ -55,6 +56,8 @@ struct Run {
     int64_t* tap_beats;       // per tap: beats seen
     const char* wave_path;    // or null
     int64_t wave_frame;       // the frame whose life is recorded
+    int64_t draw_seed;        // of drawn weights; only with BITSIEGE_CONTROL
+    int64_t draw_frame;       // index of the first frame, likewise
     int64_t frame;            // out: frames that have left
     int64_t cycles;           // out: cycles since the reset
 };
@@ -119,6 +122,11 @@ public:
 #endif
         const bool stalls = job.in_stall > 0 || job.out_stall > 0;
         reset();
+#if BITSIEGE_CONTROL
+        // The second answer comes in the cycle in which the generators begin anew; cycle 0 is the one behind it.
+        if (!write_register(kSeedAddress, job.draw_seed)) return kBadAnswer;
+        if (!write_register(kFrameAddress, job.draw_frame)) return kBadAnswer;
+#endif
         const Status status = stalls ? stream<true>(job) : stream<false>(job);
 #if BITSIEGE_DEBUG
         if (wave_) wave_->close();
@@ -148,6 +156,26 @@ private:
         Vbnn_top___024root___eval(top_->rootp);
 #endif
     }
+
+#if BITSIEGE_CONTROL
+    // Takes two cycles: the request, and its answer.
+    bool write_register(int address, int64_t value) {
+        top_->s_axil_awaddr = static_cast<uint8_t>(address);
+        top_->s_axil_wdata = static_cast<uint32_t>(value);
+        top_->s_axil_wstrb = 0xf;
+        top_->s_axil_awvalid = top_->s_axil_wvalid = top_->s_axil_bready = 1;
+        top_->s_axil_arvalid = 0;
+        set_clock(0);
+        bool good = top_->s_axil_awready && top_->s_axil_wready;
+        set_clock(1);
+        top_->s_axil_awvalid = top_->s_axil_wvalid = 0;
+        set_clock(0);
+        good = good && top_->s_axil_bvalid && top_->s_axil_bresp == 0;
+        set_clock(1);
+        top_->s_axil_bready = 0;
+        return good;
+    }
+#endif
 
     template <bool kStalls>
     Status stream(Run& job) {
