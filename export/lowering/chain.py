@@ -1,5 +1,7 @@
 """From an ONNX graph to a chain: elementwise steps and matrix products, one after the other.
 
+Where two activations are added, the chain goes on from one step that holds the steps of both sides.
+
 Layout operators leave no step. Each activation carries, for every element of its ONNX tensor, that element's
 position in the hardware's stream (NHWC for an image, the neuron for a dense layer), and they move these
 positions; a matrix product then finds its columns in stream order.
@@ -7,6 +9,7 @@ positions; a matrix product then finds its columns in stream order.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
 
@@ -15,12 +18,22 @@ import numpy as np
 from export.errors import LoweringError
 from export.lowering import attributes
 from export.lowering.constants import fold, shape_slice
+from export.lowering.drawn import DrawnWeights
 from export.lowering.layout import LAYOUT_OPERATORS, move
 from export.lowering.operations import FloatArray, Operation, add, multiply
 from export.lowering.pointwise import bind
 from export.lowering.refusal import refuse
 from export.lowering.spatial import SPATIAL_OPERATORS, Bias, bind_spatial
-from export.lowering.steps import MAX_FRAME_ELEMENTS, Activation, Chain, LinearStep, PointwiseStep, Step
+from export.lowering.steps import (
+    MAX_FRAME_ELEMENTS,
+    Activation,
+    Chain,
+    JoinStep,
+    LinearStep,
+    Point,
+    PointwiseStep,
+    Step,
+)
 from export.onnxfile import FLOAT, OnnxModel, OnnxNode
 from export.onnxtensor import Array
 
@@ -41,8 +54,11 @@ def build_chain(model: OnnxModel) -> Chain:
     dims = [1, *(size or 0 for size in model.input_shape[1:])]
     start = Activation(positions=image.reshape(dims), plain=image.reshape(-1), frame=shape)
     values: dict[str, Array | Activation] = {**model.initializers, model.input_name: start}
+    drawn = DrawnWeights()
     for node in model.nodes:
-        _visit(node, values, batch)
+        if not drawn.follow(node, values):
+            _visit(node, values, batch)
+        drawn.mark_product(node, values)
     results = [values.get(name) for name in model.outputs]
     last = results[0]
     if not isinstance(last, Activation):
@@ -57,7 +73,36 @@ def build_chain(model: OnnxModel) -> Chain:
             f"output {model.outputs[0]!r} holds the logits in another order than the last layer",
             hint="end the network with the last layer's own order of classes",
         )
-    return Chain(input_shape=shape, steps=last.steps, logit_exponent=model.logit_exponent)
+    return Chain(
+        input_shape=shape,
+        points=_points(values),
+        end=last.steps[-1] if last.steps else None,
+        logit_exponent=model.logit_exponent,
+    )
+
+
+def _points(values: Mapping[str, Array | Activation]) -> tuple[Point, ...]:
+    """Return every step once, in the order in which the file's nodes computed the values."""
+    points: dict[int, Point] = {}
+    for value in values.values():
+        fresh: list[Point] = []
+        steps = value.steps if isinstance(value, Activation) else ()
+        for index in range(len(steps) - 1, -1, -1):
+            step = steps[index]
+            # What stands before a known step is known too: it came with the activation of an earlier node.
+            if id(step) in points:
+                break
+            if isinstance(step, JoinStep):
+                parents = (_last_of(step.left), _last_of(step.right))
+            else:
+                parents = (_last_of(steps[:index]),)
+            fresh.append(Point(step=step, parents=parents))
+        points |= {id(point.step): point for point in reversed(fresh)}
+    return tuple(points.values())
+
+
+def _last_of(steps: tuple[Step, ...]) -> Step | None:
+    return steps[-1] if steps else None
 
 
 def image_shape(model: OnnxModel) -> tuple[int, int, int]:
@@ -97,7 +142,8 @@ def _visit(node: OnnxNode, values: dict[str, Array | Activation], batch: int) ->
     if not node.outputs:
         raise refuse(node, "has no output")
     if len(streams) > 1:
-        raise refuse(node, "joins two activations", hint="a chain of layers is expected")
+        values[node.outputs[0]] = _join(node, [activation for _, activation in streams])
+        return
     if not streams:
         values[node.outputs[0]] = fold(node, arguments)
         return
@@ -109,6 +155,21 @@ def _visit(node: OnnxNode, values: dict[str, Array | Activation], batch: int) ->
     # TopK's values and indices stand for the same label; of any other node only the first output is computed.
     names = node.outputs if node.op_type == "TopK" else node.outputs[:1]
     values.update(dict.fromkeys(names, result))
+
+
+def _join(node: OnnxNode, sides: list[Activation]) -> Activation:
+    """Add two activations element by element."""
+    if node.op_type != "Add" or node.domain or len(sides) != 2 or any(side.label for side in sides):
+        raise refuse(
+            node, "joins activations other than by adding two of them", hint="use Add for a residual branch"
+        )
+    left, right = sides
+    if left.frame != right.frame or not np.array_equal(left.positions, right.positions):
+        shapes = ["x".join(map(str, side.positions.shape)) for side in sides]
+        raise refuse(node, f"adds activations of shapes {shapes[0]} and {shapes[1]}, or of other orders")
+    tensor = node.outputs[0] if left.is_plain else None
+    step = JoinStep(node=(node.name, node.op_type), tensor=tensor, left=left.steps, right=right.steps)
+    return replace(left, steps=(step,))
 
 
 def _apply(

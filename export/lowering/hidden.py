@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from export.datatypes import BIPOLAR
 from export.graph import IntArray, Mvau, Source, Thresholds, WeightArray
 from export.lowering.evaluate import evaluate
-from export.lowering.levels import find_levels
+from export.lowering.levels import QUANTISERS, find_levels
 from export.lowering.movement import (
+    Direction,
     NodeList,
     append_moves,
     check_pad_values,
@@ -32,8 +33,8 @@ _PM1: FloatArray = np.asarray([[-1], [1]], np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Activation:
-    """What a layer's activation became.
+class Activated:
+    """What an activation became.
 
     Attributes:
         thresholds: One row a neuron, not yet clipped.
@@ -57,7 +58,12 @@ class _Activation:
 
 
 def lower_hidden(
-    line: NodeList, linear: LinearStep, tokens: Sequence[Token], stream: Stream
+    line: NodeList,
+    linear: LinearStep,
+    tokens: Sequence[Token],
+    stream: Stream,
+    *,
+    keeps_step: bool = False,
 ) -> tuple[Stream, tuple[str, ...]]:
     """Append the nodes of a layer that is not the last one.
 
@@ -66,6 +72,7 @@ def lower_hidden(
         linear: The layer's matrix product.
         tokens: What stands between it and the next one.
         stream: What it reads.
+        keeps_step: Whether integers count in the quantiser's own step, for a sum with another stream.
 
     Returns:
         What the next layer reads, and notes.
@@ -77,16 +84,47 @@ def lower_hidden(
     tokens = channel_tokens(tokens, len(sums.weights))
     check_pad_values(tokens)
     name = line.name("mvau")
+    found = find_activation(name, linear, sums, tokens, negatable=linear.draw is None, keeps_step=keeps_step)
+    line.nodes.append(_mvau(name, linear, sums, stream, found, source_at(found, tokens, -1)))
+    following = append_moves(line, found.stream, tokens, lambda index: source_at(found, tokens, index))
+    return following, found.notes
+
+
+def is_quantised(steps: Sequence[PointwiseStep]) -> bool:
+    """Whether a sign or a quantiser is among the steps."""
+    return any(step.operation.function in (bipolar_sign, *QUANTISERS) for step in steps)
+
+
+def find_activation(
+    name: str,
+    linear: LinearStep,
+    sums: Accumulators,
+    tokens: Sequence[Token],
+    *,
+    negatable: bool = True,
+    keeps_step: bool = False,
+) -> Activated:
+    """Find what the steps after integers are: a sign, or levels.
+
+    Args:
+        name: The graph's node that will write the stream.
+        linear: The layer, for messages.
+        sums: What its integers mean.
+        tokens: What stands between it and the next layer, constants reduced to one a channel.
+        negatable: Whether the integers of a falling channel may be negated; else its codes are inverted.
+        keeps_step: Whether integers count in the quantiser's own step, for a sum with another stream.
+
+    Raises:
+        LoweringError: The activation is none that integer hardware computes.
+    """
     signs = [
         index
         for index, token in enumerate(tokens)
         if isinstance(token, PointwiseStep) and token.operation.function is bipolar_sign
     ]
-    found = _sign(name, linear, sums, tokens, signs[-1]) if signs else _levels(name, linear, sums, tokens)
-    sources = [_source(found, tokens, index) for index in range(-1, len(tokens))]
-    line.nodes.append(_mvau(name, linear, sums, stream, found, sources[0]))
-    following = append_moves(line, found.stream, tokens, lambda index: sources[index + 1])
-    return following, found.notes
+    if signs:
+        return _sign(name, linear, sums, tokens, signs[-1], negatable)
+    return _levels(name, linear, sums, tokens, negatable, keeps_step)
 
 
 def channel_tokens(tokens: Sequence[Token], channels: int) -> list[Token]:
@@ -96,12 +134,23 @@ def channel_tokens(tokens: Sequence[Token], channels: int) -> list[Token]:
     ]
 
 
-def negate_rows(weights: IntArray, rows: BoolArray) -> WeightArray:
-    """Negate the weights of some neurons."""
+def negate_rows(linear: LinearStep, weights: IntArray, rows: BoolArray) -> WeightArray:
+    """Negate the weights of some neurons.
+
+    Raises:
+        LoweringError: The weights are drawn, and what was drawn can't be negated.
+    """
+    if linear.draw is not None and rows.any():
+        raise refuse(
+            linear.node,
+            f"draws the weights of channel {int(np.flatnonzero(rows)[0])}, whose result falls with its sum",
+            hint="scale what a layer with drawn weights computes by positive factors only",
+        )
     return np.where(rows[:, None], -weights, weights).astype(np.int8)
 
 
-def _source(found: _Activation, tokens: Sequence[Token], index: int) -> Source | None:
+def source_at(found: Activated, tokens: Sequence[Token], index: int) -> Source | None:
+    """Find the tensor that holds the stream after the token at an index, -1 for the activation's own."""
     if not found.traceable:
         return None
     return token_source(tokens, index, found.values, found.codes, found.first)
@@ -112,18 +161,21 @@ def _mvau(
     linear: LinearStep,
     sums: Accumulators,
     stream: Stream,
-    found: _Activation,
+    found: Activated,
     source: Source | None,
 ) -> Mvau:
-    weights = negate_rows(sums.weights, found.negated)
-    plain = Mvau(name=name, input=stream.name, in_type=stream.type, weights=weights, weight_type=sums.type)
-    low, high = plain.accumulator_range
-    return Mvau(
+    plain = Mvau(
         name=name,
         input=stream.name,
         in_type=stream.type,
-        weights=weights,
+        weights=negate_rows(linear, sums.weights, found.negated),
         weight_type=sums.type,
+        groups=linear.groups,
+        draw=linear.draw,
+    )
+    low, high = plain.accumulator_range
+    return replace(
+        plain,
         thresholds=Thresholds(
             steps=np.clip(found.thresholds.steps, low, high + 1),
             out_type=found.thresholds.out_type,
@@ -134,22 +186,29 @@ def _mvau(
 
 
 def _sign(
-    name: str, linear: LinearStep, sums: Accumulators, tokens: Sequence[Token], sign: int
-) -> _Activation:
+    name: str,
+    linear: LinearStep,
+    sums: Accumulators,
+    tokens: Sequence[Token],
+    sign: int,
+    negatable: bool,
+) -> Activated:
     before, after = pointwise(tokens[:sign]), pointwise(tokens[sign:])
-    pools: list[tuple[PoolStep, BoolArray]] = []
+    pools: list[Direction] = []
+    if not negatable:
+        pools.append((linear.node, pool_direction(linear.node, sums, [], before, bipolar_sign)))
     for index, token in enumerate(tokens):
         if not isinstance(token, PoolStep):
             continue
         if index < sign:
             ahead, behind = pointwise(tokens[:index]), pointwise(tokens[index:sign])
-            pools.append((token, pool_direction(token, sums, ahead, behind, bipolar_sign)))
+            pools.append((token.node, pool_direction(token.node, sums, ahead, behind, bipolar_sign)))
         else:
             between = evaluate(pointwise(tokens[sign:index]), _PM1)
-            pools.append((token, np.broadcast_to(between[1] < between[0], len(sums.weights))))
+            pools.append((token.node, np.broadcast_to(between[1] < between[0], len(sums.weights))))
     inverted = one_direction(pools, len(sums.weights))
     found = find_thresholds(linear, sums, before, inverted)
-    return _Activation(
+    return Activated(
         thresholds=Thresholds(steps=found.steps[:, None], out_type=BIPOLAR),
         negated=found.negated,
         stream=_after_sign(name, after, inverted),
@@ -184,22 +243,28 @@ def _after_sign(name: str, steps: Sequence[PointwiseStep], inverted: BoolArray) 
     return stream
 
 
-def _levels(name: str, linear: LinearStep, sums: Accumulators, tokens: Sequence[Token]) -> _Activation:
+def _levels(
+    name: str,
+    linear: LinearStep,
+    sums: Accumulators,
+    tokens: Sequence[Token],
+    negatable: bool,
+    keeps_step: bool,
+) -> Activated:
     steps = pointwise(tokens)
-    pools = [
-        (
-            token,
-            pool_direction(
-                token, sums, pointwise(tokens[:index]), pointwise(tokens[index:]), lambda result: result
-            ),
-        )
-        for index, token in enumerate(tokens)
-        if isinstance(token, PoolStep)
+
+    def direction(where: tuple[str, str], index: int) -> Direction:
+        before, after = pointwise(tokens[:index]), pointwise(tokens[index:])
+        return where, pool_direction(where, sums, before, after, lambda result: result)
+
+    pools = [] if negatable else [direction(linear.node, 0)]
+    pools += [
+        direction(token.node, index) for index, token in enumerate(tokens) if isinstance(token, PoolStep)
     ]
     inverted = one_direction(pools, len(sums.weights))
-    found = find_levels(name, linear, sums, steps, inverted)
+    found = find_levels(name, linear, sums, steps, inverted, keeps_step=keeps_step)
     last = max(index for index, token in enumerate(tokens) if isinstance(token, PointwiseStep))
-    return _Activation(
+    return Activated(
         thresholds=found.thresholds,
         negated=found.negated,
         stream=found.stream,

@@ -1,4 +1,4 @@
-"""From a chain of float steps to the nodes of a dataflow graph."""
+"""From the float steps of a network, segment by segment, to the nodes of a dataflow graph."""
 
 from __future__ import annotations
 
@@ -9,12 +9,24 @@ import numpy as np
 
 from export.errors import LoweringError
 from export.graph import DataflowGraph, Flatten, Mvau, Swg
+from export.lowering.heads import lower_head
 from export.lowering.hidden import channel_tokens, lower_hidden, negate_rows
+from export.lowering.joins import append_add, append_average
 from export.lowering.logits import lower_logits
 from export.lowering.movement import NodeList, append_moves, pointwise
 from export.lowering.prefix import lower_prefix
 from export.lowering.refusal import refuse
-from export.lowering.steps import Chain, Frame, LinearStep, PointwiseStep, PoolStep, Token
+from export.lowering.segments import Segment, cut, split_layers
+from export.lowering.steps import (
+    AverageStep,
+    Chain,
+    Frame,
+    JoinStep,
+    LinearStep,
+    PointwiseStep,
+    PoolStep,
+    Token,
+)
 from export.lowering.stream import Stream
 from export.lowering.weights import accumulators
 
@@ -39,42 +51,92 @@ def lower_chain(chain: Chain) -> Lowered:
     Raises:
         LoweringError: A step that integer hardware can't compute.
     """
-    prefix, layers = _split(chain)
+    segments = cut(chain)
+    if not any(isinstance(point.step, LinearStep) for point in chain.points):
+        raise LoweringError(
+            "the network has no layer with weights (Conv, MatMul or Gemm)", hint="nothing to accelerate"
+        )
     line = NodeList()
-    stream = _input(line, prefix, chain.input_shape)
     notes: list[str] = []
-    flat = False
-    for index, (linear, tokens) in enumerate(layers):
-        last = index == len(layers) - 1
-        if last:
-            linear = _as_dense(linear)
-        stream = _arrange(line, linear, stream, flat)
-        flat = linear.kernel is None
-        if last:
-            layer_notes = _last(line, linear, tokens, stream, chain.logit_exponent)
-        else:
-            stream, layer_notes = lower_hidden(line, linear, tokens, stream)
-        notes.extend(layer_notes)
+    states: list[_State | None] = []
+    added = {source for s in segments if isinstance(s.start, JoinStep) for source in s.sources}
+    for index, segment in enumerate(segments):
+        last = segment is segments[-1]
+        state = _segment(line, segment, states, chain, notes, last=last, is_added=index in added)
+        states.append(state)
     graph = DataflowGraph(input_shape=chain.input_shape, nodes=tuple(line.nodes))
     return Lowered(graph=graph, notes=tuple(notes))
 
 
-_Layer = tuple[LinearStep, list[Token]]
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _State:
+    """The stream at the end of a segment, its channels, and whether it is a vector."""
+
+    stream: Stream
+    channels: int
+    flat: bool
 
 
-def _split(chain: Chain) -> tuple[list[Token], list[_Layer]]:
-    prefix: list[Token] = []
-    layers: list[_Layer] = []
-    for step in chain.steps:
-        if isinstance(step, LinearStep):
-            layers.append((step, []))
+def _segment(
+    line: NodeList,
+    segment: Segment,
+    states: Sequence[_State | None],
+    chain: Chain,
+    notes: list[str],
+    *,
+    last: bool,
+    is_added: bool,
+) -> _State | None:
+    """Append the nodes of a segment; returns its end, or None where that is the image as it came."""
+    head, layers = split_layers(segment)
+    state = _start(line, segment, states, notes)
+    if state is None:
+        if not segment.steps:
+            return None
+        stream = _input(line, head, chain.input_shape)
+        state = _State(stream=stream, channels=chain.input_shape[2], flat=False)
+    else:
+        keeps_step = is_added and not layers
+        stream, head_notes = lower_head(line, head, state.stream, state.channels, keeps_step=keeps_step)
+        notes.extend(head_notes)
+        state = replace(state, stream=stream)
+    if last and not layers:
+        where = segment.start.node if segment.start else head[-1].node
+        raise refuse(where, "is not followed by a layer with weights", hint="end the network with one")
+    for index, (linear, tokens) in enumerate(layers):
+        ends = last and index == len(layers) - 1
+        if ends:
+            linear = _as_dense(linear)
+        stream = _arrange(line, linear, state.stream, state.flat)
+        if ends:
+            notes.extend(_last(line, linear, tokens, stream, chain.logit_exponent))
         else:
-            (layers[-1][1] if layers else prefix).append(step)
-    if not layers:
-        raise LoweringError(
-            "the network has no layer with weights (Conv, MatMul or Gemm)", hint="nothing to accelerate"
+            keeps_step = is_added and index == len(layers) - 1
+            stream, layer_notes = lower_hidden(line, linear, tokens, stream, keeps_step=keeps_step)
+            notes.extend(layer_notes)
+        state = _State(stream=stream, channels=len(linear.weights), flat=linear.kernel is None)
+    return state
+
+
+def _start(
+    line: NodeList, segment: Segment, states: Sequence[_State | None], notes: list[str]
+) -> _State | None:
+    """Return what a segment begins with: its source's end, or a join or an average of it."""
+    sources = [states[index] for index in segment.sources]
+    if segment.start is None:
+        return sources[0] if sources else None
+    given = [state for state in sources if state is not None]
+    if len(given) < len(sources):
+        raise refuse(
+            segment.start.node, "takes the image itself", hint="begin with a layer or a quantiser (Quant)"
         )
-    return prefix, layers
+    match segment.start:
+        case JoinStep():
+            stream, found = append_add(line, segment.start, given[0].stream, given[1].stream)
+        case AverageStep():
+            stream, found = append_average(line, segment.start, given[0].stream)
+    notes.extend(found)
+    return replace(given[0], stream=stream)
 
 
 def _input(line: NodeList, tokens: Sequence[Token], shape: Frame) -> Stream:
@@ -99,7 +161,8 @@ def _input(line: NodeList, tokens: Sequence[Token], shape: Frame) -> Stream:
 
 def _as_dense(linear: LinearStep) -> LinearStep:
     """Turn a convolution that sees the whole feature map at once into a dense layer, which it is."""
-    if linear.kernel is None or linear.frame is None or linear.kernel != linear.frame[:2]:
+    is_whole = linear.frame is not None and linear.kernel == linear.frame[:2]
+    if not is_whole or linear.groups > 1:
         return linear
     return replace(linear, kernel=None, frame=None)
 
@@ -113,6 +176,7 @@ def _arrange(line: NodeList, linear: LinearStep, stream: Stream, flat: bool) -> 
             in_type=stream.type,
             kernel=linear.kernel,
             stride=linear.stride,
+            groups=linear.groups,
         )
     elif not flat:
         node = Flatten(name=line.name("flatten"), input=stream.name, in_type=stream.type)
@@ -142,8 +206,9 @@ def _last(
             name=line.name("mvau"),
             input=stream.name,
             in_type=stream.type,
-            weights=negate_rows(sums.weights, logits.negated),
+            weights=negate_rows(linear, sums.weights, logits.negated),
             weight_type=sums.type,
+            draw=linear.draw,
             scale=logits.scale,
             bias=logits.bias,
             source=logits.source,

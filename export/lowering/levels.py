@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import reduce
+from math import gcd, ldexp
 
 import numpy as np
 
@@ -19,14 +21,21 @@ from export.lowering.evaluate import evaluate
 from export.lowering.operations import FloatArray
 from export.lowering.refusal import refuse
 from export.lowering.steps import LinearStep, PointwiseStep
-from export.lowering.stream import Stream, common_divisor, make_stream, on_grid, two_valued
+from export.lowering.stream import (
+    MAX_GRID_BITS,
+    Stream,
+    common_divisor,
+    make_stream,
+    on_grid,
+    two_valued,
+)
 from export.lowering.thresholds import BoolArray, find_notes
 from export.lowering.weights import Accumulators
 
 MAX_LEVELS = 256
 
 _HINT = "quantise activations to 8 bits or fewer with a power-of-two scale (Quant), or to ±1 (BipolarQuant)"
-_QUANTISERS = (
+QUANTISERS = (
     operations.clip_as_quant,
     operations.floor,
     operations.ceil,
@@ -65,6 +74,8 @@ def find_levels(
     accumulators: Accumulators,
     steps: Sequence[PointwiseStep],
     inverted: BoolArray,
+    *,
+    keeps_step: bool = False,
 ) -> Levels:
     """Find the thresholds of a layer whose activation has several levels.
 
@@ -74,12 +85,14 @@ def find_levels(
         accumulators: What its integers mean.
         steps: All elementwise steps up to the next layer.
         inverted: bool ``(MH,)``: channels whose codes are to fall where the values rise.
+        keeps_step: Whether codes count in the quantiser's own step, for a sum with another stream, where the
+            levels that occur would allow a coarser one.
 
     Raises:
         LoweringError: The steps make no such staircase.
     """
     values = _distinct(linear, accumulators, steps)
-    scale = _scale(name, steps[-1].node, values, inverted)
+    scale = _scale(name, steps[-1].node, values, inverted, _own_step(steps) if keeps_step else None)
     rows: list[IntArray] = []
     negated = np.zeros(len(accumulators.weights), np.bool_)
     for chunk in accumulators.chunks():
@@ -124,7 +137,7 @@ class _Scale:
 
 
 def _distinct(linear: LinearStep, accumulators: Accumulators, steps: Sequence[PointwiseStep]) -> FloatArray:
-    if not any(step.operation.function in _QUANTISERS for step in steps):
+    if not any(step.operation.function in QUANTISERS for step in steps):
         raise refuse(
             linear.node,
             "is followed by another layer without a sign (BipolarQuant) or a quantiser (Quant) between them",
@@ -154,19 +167,40 @@ def _distinct(linear: LinearStep, accumulators: Accumulators, steps: Sequence[Po
     return values
 
 
-def _scale(name: str, where: tuple[str, str], values: FloatArray, inverted: BoolArray) -> _Scale:
+def _own_step(steps: Sequence[PointwiseStep]) -> float | None:
+    """Return the step of the last quantiser after what scales its integers, if one number says it."""
+    last = max(index for index, step in enumerate(steps) if step.operation.function in QUANTISERS)
+    found = 1.0
+    for step in steps[last + 1 :]:
+        function, values = step.operation.function, [np.unique(p) for p in step.operation.parameters]
+        if function in (operations.add, operations.subtract):
+            continue
+        if function is not operations.multiply or len(values[0]) != 1:
+            return None
+        found *= abs(float(values[0][0]))
+    return found
+
+
+def _scale(
+    name: str, where: tuple[str, str], values: FloatArray, inverted: BoolArray, step: float | None
+) -> _Scale:
     signs = np.where(inverted, -1, 1).astype(np.int64) if inverted.any() else np.ones(1, np.int64)
     grid = on_grid(values)
     if grid is None:
         raise refuse(where, "gives activations too far apart for integers", hint=_HINT)
     integers, exponent = grid
-    if len(values) == 2:
+    if step is not None and 0 < step < 1 << MAX_GRID_BITS:
+        finer = max(0, Fraction(step).denominator.bit_length() - 1 - exponent)
+        integers, exponent = integers << min(finer, MAX_GRID_BITS), exponent + min(finer, MAX_GRID_BITS)
+    elif len(values) == 2:
         stream = two_valued(name, float(values[0]), float(values[1]), signs)
         if stream is None:
             raise refuse(where, "gives activations too far apart for integers", hint=_HINT)
         pair = np.asarray([-1, 1], np.int64)
         return _Scale(stream=stream, codes=pair, ranks=np.ones(1, np.int64), bias=0)
     divisor = common_divisor(np.diff(integers))
+    if step is not None:
+        divisor = gcd(divisor, int(ldexp(step, exponent)))
     offset = 0 if not np.any(integers % divisor) else int(integers[0])
     codes = (integers - offset) // divisor
     low, high = int(codes[0]), int(codes[-1])

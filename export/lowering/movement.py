@@ -47,8 +47,12 @@ def pointwise(tokens: Sequence[Token]) -> list[PointwiseStep]:
     return [token for token in tokens if isinstance(token, PointwiseStep)]
 
 
+Direction = tuple[tuple[str, str], BoolArray]
+"""A node, and bool ``(MH,)``: the channels in which the answer falls where that node's value rises."""
+
+
 def pool_direction(
-    pool: PoolStep,
+    where: tuple[str, str],
     accumulators: Accumulators,
     before: Sequence[PointwiseStep],
     after: Sequence[PointwiseStep],
@@ -57,7 +61,7 @@ def pool_direction(
     """Find the channels whose answer falls where the pooled value rises.
 
     Args:
-        pool: The pool, for messages.
+        where: The pool, for messages.
         accumulators: What the layer's integers mean.
         before: The elementwise steps between the accumulator and the pool.
         after: Those between the pool and the activation.
@@ -75,7 +79,7 @@ def pool_direction(
         answers = answer(evaluate(after, pooled, chunk))
         pooled, answers = np.broadcast_arrays(pooled, answers)
         if np.isnan(pooled).any() or np.isnan(answers).any():
-            raise refuse(pool.node, "pools values that are not numbers", hint="train the model again")
+            raise refuse(where, "pools values that are not numbers", hint="train the model again")
         order = np.argsort(pooled, axis=0, kind="stable")
         moves = np.diff(np.take_along_axis(answers, order, axis=0), axis=0)
         falling = (moves < 0).any(axis=0)
@@ -83,7 +87,7 @@ def pool_direction(
         if both.any():
             channel = chunk.start + int(np.flatnonzero(both)[0])
             raise refuse(
-                pool.node,
+                where,
                 f"takes a maximum from which channel {channel}'s activation both rises and falls",
                 hint="pool after the activation",
                 channel=channel,
@@ -92,12 +96,12 @@ def pool_direction(
     return falls
 
 
-def one_direction(found: Sequence[tuple[PoolStep, BoolArray]], channels: int) -> BoolArray:
+def one_direction(found: Sequence[Direction], channels: int) -> BoolArray:
     """Return the direction that all pools of a layer share."""
-    for pool, falls in found[1:]:
+    for where, falls in found[1:]:
         if not np.array_equal(falls, found[0][1]):
             raise refuse(
-                pool.node,
+                where,
                 "takes a maximum where the pool before it takes a minimum",
                 hint="pool after the activation",
             )

@@ -1,4 +1,4 @@
-"""Conv, MaxPool and Pad: from an ONNX node to the steps of a chain."""
+"""Conv, MaxPool, AveragePool and Pad: from an ONNX node to the steps of a chain."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from export.lowering.refusal import refuse
 from export.lowering.steps import (
     MAX_FRAME_ELEMENTS,
     Activation,
+    AverageStep,
     Frame,
     LinearStep,
     PadStep,
@@ -24,7 +25,7 @@ from export.onnxfile import OnnxNode
 from export.onnxtensor import Array
 from export.windows import MAX_WINDOW
 
-SPATIAL_OPERATORS = ("Conv", "MaxPool", "Pad")
+SPATIAL_OPERATORS = ("Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "Pad")
 
 Bias = FloatArray
 
@@ -54,6 +55,8 @@ def bind_spatial(
             return _conv(node, activation, frame, arguments)
         case "MaxPool":
             return _max_pool(node, activation, frame), None
+        case "AveragePool" | "GlobalAveragePool":
+            return _average_pool(node, activation, frame), None
         case _:
             return _pad(node, activation, frame, arguments), None
 
@@ -81,17 +84,12 @@ def _conv(
     weights = arguments[1] if len(arguments) > 1 else None
     if weights is None:
         raise refuse(node, "does not have constant weights", hint="fold the weights before exporting")
-    group = attributes.integer(node, "group", 1)
-    if group != 1:
-        raise refuse(
-            node,
-            f"has {group} groups; hardware sums over all channels",
-            hint="use a convolution with group=1",
-        )
-    channels = frame[2]
-    if weights.dtype != np.float32 or weights.ndim != 4 or weights.size == 0 or weights.shape[1] != channels:
+    channels, groups = frame[2], attributes.integer(node, "group", 1)
+    fits = weights.dtype == np.float32 and weights.ndim == 4 and weights.size > 0 and groups >= 1
+    if not fits or weights.shape[1] * groups != channels or len(weights) % groups:
         shape = "x".join(map(str, weights.shape))
-        raise refuse(node, f"has {weights.dtype} weights of shape {shape} for {channels} channels")
+        where = f"{channels} channels" + (f" in {groups} groups" if groups != 1 else "")
+        raise refuse(node, f"has {weights.dtype} weights of shape {shape} for {where}")
     kernel = (weights.shape[2], weights.shape[3])
     if attributes.integers(node, "kernel_shape") not in (None, kernel):
         raise refuse(node, f"says it has another kernel than its weights' {kernel[0]}x{kernel[1]}")
@@ -108,6 +106,7 @@ def _conv(
         kernel=kernel,
         stride=stride,
         frame=frame,
+        groups=groups,
     )
     rows, columns = _positions_of(node, frame, kernel, stride)
     return _moved(node, activation, (*steps, step), (rows, columns, len(weights))), bias
@@ -122,7 +121,7 @@ def _conv_bias(node: OnnxNode, arguments: list[Array | None], channels: int) -> 
     return bias.reshape(1, channels, 1, 1)
 
 
-def _max_pool(node: OnnxNode, activation: Activation, frame: Frame) -> Activation:
+def _pool_kernel(node: OnnxNode) -> tuple[int, int]:
     kernel = attributes.integers(node, "kernel_shape")
     if kernel is None or len(kernel) != 2:
         raise refuse(node, "needs a kernel_shape of two sizes")
@@ -130,7 +129,30 @@ def _max_pool(node: OnnxNode, activation: Activation, frame: Frame) -> Activatio
         raise refuse(
             node, "pools windows that reach past the feature map (ceil_mode)", hint="use ceil_mode=0"
         )
-    stride, pads = _window(node, frame, (kernel[0], kernel[1]))
+    return kernel[0], kernel[1]
+
+
+def _average_pool(node: OnnxNode, activation: Activation, frame: Frame) -> Activation:
+    kernel, stride = (frame[0], frame[1]), (1, 1)
+    if node.op_type == "AveragePool":
+        kernel = _pool_kernel(node)
+        stride, pads = _window(node, frame, kernel)
+        if pads != _NO_PADS:
+            raise refuse(node, "averages windows that hold padding", hint="average without padding")
+    if (kernel[0] * kernel[1]).bit_count() != 1:
+        raise refuse(
+            node,
+            f"divides by {kernel[0]}x{kernel[1]}, no power of two, so float32 rounds what integers don't",
+            hint="average windows such as 2x2, 4x4 or 8x8",
+        )
+    rows, columns = _positions_of(node, frame, kernel, stride)
+    step = AverageStep(node=(node.name, node.op_type), tensor=node.outputs[0], kernel=kernel, stride=stride)
+    return _moved(node, activation, (*activation.steps, step), (rows, columns, frame[2]))
+
+
+def _max_pool(node: OnnxNode, activation: Activation, frame: Frame) -> Activation:
+    kernel = _pool_kernel(node)
+    stride, pads = _window(node, frame, kernel)
     if max(pads[0], pads[2]) >= kernel[0] or max(pads[1], pads[3]) >= kernel[1]:
         raise refuse(node, "has pads as large as its window, which may then hold nothing but padding")
     where = (node.name, node.op_type)
@@ -138,8 +160,8 @@ def _max_pool(node: OnnxNode, activation: Activation, frame: Frame) -> Activatio
     frame = _padded(node, frame, pads)
     if pads != _NO_PADS:
         steps.append(PadStep(node=where, tensor=None, pads=pads, value=None))
-    rows, columns = _positions_of(node, frame, (kernel[0], kernel[1]), stride)
-    step = PoolStep(node=where, tensor=node.outputs[0], kernel=(kernel[0], kernel[1]), stride=stride)
+    rows, columns = _positions_of(node, frame, kernel, stride)
+    step = PoolStep(node=where, tensor=node.outputs[0], kernel=kernel, stride=stride)
     return _moved(node, activation, (*steps, step), (rows, columns, frame[2]))
 
 

@@ -1,4 +1,4 @@
-"""The steps of a chain: elementwise functions, matrix products, and what moves pixels between them."""
+"""The steps of a network: elementwise functions, matrix products, what moves pixels, where branches meet."""
 
 from __future__ import annotations
 
@@ -43,6 +43,9 @@ class LinearStep:
         kernel: Height and width of a convolution's window; None for a dense layer.
         stride: Pixels from one window to the next.
         frame: ``(height, width, channels)`` that a convolution's windows slide over.
+        groups: Parts that channels and neurons fall into; the columns are those of the neuron's own part.
+        draw: Number of the layer in the key of `export.draws` where ``weights`` are the means of ±1 weights
+            that are drawn for each frame; else None.
     """
 
     node: tuple[str, str]
@@ -51,6 +54,8 @@ class LinearStep:
     kernel: tuple[int, int] | None = None
     stride: tuple[int, int] = (1, 1)
     frame: Frame | None = None
+    groups: int = 1
+    draw: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -87,9 +92,56 @@ class PoolStep:
     stride: tuple[int, int]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AverageStep:
+    """The mean of each channel in a window.
+
+    Attributes:
+        node: Name and operator of the node that it came from.
+        tensor: The ONNX tensor that holds the result, or None.
+        kernel: Height and width of the window; their product is a power of two.
+        stride: Pixels from one window to the next.
+    """
+
+    node: tuple[str, str]
+    tensor: str | None
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class JoinStep:
+    """The sum of two streams. What both sides share up to a fork is the same step objects.
+
+    Attributes:
+        node: Name and operator of the node that it came from.
+        tensor: The ONNX tensor that holds the result, or None.
+        left: Steps of one side, from the image on.
+        right: Steps of the other.
+    """
+
+    node: tuple[str, str]
+    tensor: str | None
+    left: tuple[Step, ...]
+    right: tuple[Step, ...]
+
+
 MoveStep = PadStep | PoolStep
 Token = PointwiseStep | PadStep | PoolStep
-Step = Token | LinearStep
+Step = Token | LinearStep | AverageStep | JoinStep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Point:
+    """A step at its place in the network.
+
+    Attributes:
+        step: The step.
+        parents: The steps whose results it takes, two of a join and one of any other; None is the image.
+    """
+
+    step: Step
+    parents: tuple[Step | None, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -98,12 +150,14 @@ class Chain:
 
     Attributes:
         input_shape: ``(height, width, channels)`` of the image.
-        steps: In order of computation.
+        points: Every step of the file once, in the file's order.
+        end: The step that computes the logits; None where they are the image.
         logit_exponent: Integer logits are the outputs times ``2**logit_exponent``; None where nobody said.
     """
 
     input_shape: Frame
-    steps: tuple[Step, ...]
+    points: tuple[Point, ...]
+    end: Step | None
     logit_exponent: int | None = None
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from export.datatypes import BIPOLAR, DataType, smallest_int
+from export.draws import MEAN_EXPONENT
 from export.graph import IntArray
 from export.lowering.refusal import refuse
 from export.lowering.steps import LinearStep
@@ -27,7 +28,7 @@ class IntegerWeights:
     """Weights ``scales[:, None] * integers``.
 
     Attributes:
-        integers: int64 ``(MH, MW)``.
+        integers: int64 ``(MH, MW)``; the means of drawn weights in steps of 1/128.
         type: BIPOLAR or INT<n>.
         scales: float64 ``(MH,)``, greater than 0.
     """
@@ -40,10 +41,15 @@ class IntegerWeights:
 def integer_weights(step: LinearStep) -> IntegerWeights:
     """Split weights into integers and scales: ±1 with a scale a neuron, else up to 8 bits on one grid.
 
+    Drawn weights are ±1 with the scale 1.
+
     Raises:
         LoweringError: The weights are neither.
     """
     weights = step.weights
+    if step.draw is not None:
+        means = (weights * np.float32(1 << MEAN_EXPONENT)).astype(np.int64)
+        return IntegerWeights(integers=means, type=BIPOLAR, scales=np.ones(len(means)))
     if not np.isfinite(weights).all():
         raise refuse(step.node, "has weights that are infinite or not a number", hint="train the model again")
     magnitudes = np.abs(weights)
@@ -71,7 +77,7 @@ class Accumulators:
     Neuron r of the float network is ``units[r] * (multiplier * accumulator + offsets[r])``.
 
     Attributes:
-        weights: int64 ``(MH, MW)``, signs of the stream folded in.
+        weights: int64 ``(MH, MW)``, signs of the stream folded in; means of drawn weights.
         type: Type of the weights.
         multiplier: At least 1.
         offsets: int64 ``(MH,)``.
@@ -79,6 +85,7 @@ class Accumulators:
         bound: No accumulator, and none negated, is greater in magnitude.
         step: 2 where accumulators have one parity, that of ``bound``; else 1.
         float_bound: In units, no partial sum of the float network is greater.
+        draw: `LinearStep.draw`.
     """
 
     weights: IntArray
@@ -89,6 +96,7 @@ class Accumulators:
     bound: int
     step: int
     float_bound: int
+    draw: int | None = None
 
     @property
     def integers(self) -> IntArray:
@@ -116,13 +124,16 @@ def accumulators(step: LinearStep, stream: Stream) -> Accumulators:
         LoweringError: The weights can't be integers, or the sums leave float32's exact range.
     """
     split = integer_weights(step)
-    width = split.integers.shape[1]
-    signs, offsets = (_spread(values, width) for values in (stream.signs, stream.offsets))
+    signs, offsets = (_spread(values, step) for values in (stream.signs, stream.offsets))
     weights = split.integers * signs
-    ends = [weights * stream.type.minimum, weights * stream.type.maximum]
+    extremes = weights
+    if step.draw is not None:
+        _check_drawn(step, signs, offsets)
+        extremes = np.ones_like(weights)
+    ends = [extremes * stream.type.minimum, extremes * stream.type.maximum]
     bound = max(-int(np.minimum(*ends).sum(axis=1).min()), int(np.maximum(*ends).sum(axis=1).max()))
     reach = max(-stream.type.minimum, stream.type.maximum)
-    partial = np.abs(weights) @ (float(stream.multiplier) * reach + np.abs(offsets))
+    partial = (np.abs(extremes) * (float(stream.multiplier) * reach + np.abs(offsets))).sum(axis=1)
     if bound > MAX_BOUND or partial.max() > _MAX_PARTIAL:
         raise refuse(
             step.node,
@@ -136,14 +147,33 @@ def accumulators(step: LinearStep, stream: Stream) -> Accumulators:
         weights=weights,
         type=split.type,
         multiplier=stream.multiplier,
-        offsets=split.integers @ offsets,
+        offsets=(split.integers * offsets).sum(axis=1),
         units=units,
         bound=bound,
         step=2 if split.type.is_bipolar and stream.type.is_bipolar else 1,
         float_bound=int(partial.max()),
+        draw=step.draw,
     )
 
 
-def _spread(values: IntArray, width: int) -> IntArray:
-    """Repeat one value, or one for each channel, along a stream whose innermost index is the channel."""
-    return np.tile(values, width // len(values))
+def _check_drawn(step: LinearStep, signs: IntArray, offsets: IntArray) -> None:
+    """Refuse a stream whose signs or offsets would have to move into weights that nobody knows."""
+    if np.any(signs < 0) or np.any(offsets != 0):
+        raise refuse(
+            step.node,
+            "draws its weights, and its inputs are turned over or moved by an offset",
+            hint="let a layer with drawn weights read ±1, or integers from 0 on",
+        )
+
+
+def _spread(values: IntArray, step: LinearStep) -> IntArray:
+    """Spread one value, or one for each channel, along a layer's columns, int64 ``(1 or MH, MW)``.
+
+    The innermost index of a window, or of its part for a group, is the channel.
+    """
+    neurons, width = step.weights.shape
+    if len(values) == 1 or step.groups == 1:
+        return np.tile(values, width // len(values))[None]
+    parts = values.reshape(step.groups, -1)
+    rows = np.tile(parts, (1, width // parts.shape[1]))
+    return np.repeat(rows, neurons // step.groups, axis=0)

@@ -178,7 +178,7 @@ def test_mean_and_deviation_before_a_sign(agree: Any) -> None:
         (lambda b: b.node("Add", "x", b.const(np.arange(8).reshape(1, 1, 2, 4))), "from pixel to pixel"),
         (lambda b: b.node("Add", "x", b.const(np.arange(5))), "does not fit"),
         (lambda b: b.node("Add", "x", b.const(1.0, np.float64)), "float64"),
-        (lambda b: b.node("Add", "x", "x"), "joins two activations"),
+        (lambda b: b.node("Add", "x", "x"), "takes the image itself"),
         (lambda b: b.node("Div", b.const(1.0), "x"), "divides a constant"),
         (lambda b: b.node("Tanh", "x"), "integer hardware does not have"),
     ],
