@@ -1,7 +1,8 @@
 """Folding: how many processing elements and lanes each layer gets, and so how many cycles a frame costs.
 
 A matrix-vector-activation unit with PE processing elements of SIMD lanes needs SF = MW / SIMD cycles for one
-group of PE neurons, and NF = MH / PE groups: SF * NF cycles for each vector. The slowest layer sets the rate
+group of PE neurons, and NF = MH / PE groups: SF * NF cycles for each vector, or with a grouped convolution
+for the vectors of all its groups. The slowest layer sets the rate
 of the whole pipeline. A window generator before it moves one beat of a pixel a cycle, so a convolution also
 needs as many cycles as its windows and its feature map have beats.
 """
@@ -16,7 +17,7 @@ import numpy as np
 
 from export.draws import BLOCK_BYTES
 from export.errors import InputError
-from export.graph import DataflowGraph, FmPadding, Mvau, Pool, Swg
+from export.graph import INPUT_TENSOR, DataflowGraph, FmPadding, Mvau, Node, Pool, Swg, inputs_of
 
 RAM_STYLES = ("auto", "block", "distributed")
 
@@ -77,21 +78,24 @@ class Folding:
 
     def _window_cycles(self, graph: DataflowGraph) -> int:
         """Beats a frame of the widest traffic into or out of a node that looks at neighbourhoods."""
-        first = next(graph.mvaus)
-        lanes, most = self.layers[first.name].simd, 0
-        for index, node in enumerate(graph.nodes):
+        first = self.layers[next(graph.mvaus).name].simd
+        lanes, most = {INPUT_TENSOR: first}, 0
+        for node in graph.nodes:
+            here = min(lanes[name] for name, _ in inputs_of(node))
             if isinstance(node, Mvau):
-                lanes = self.layers[node.name].pe
+                here = self.layers[node.name].pe
             elif isinstance(node, FmPadding | Swg | Pool):
                 shape = graph.shapes[node.input]
+                channels = shape[2]
                 if isinstance(node, Swg):
-                    after = next(n for n in graph.nodes[index:] if isinstance(n, Mvau))
-                    lanes = self.layers[after.name].simd
-                lanes = window_lanes(shape[2], lanes)
+                    channels //= node.groups
+                    here = self.layers[layer_after(graph, node).name].simd
+                here = window_lanes(channels, here)
                 out = math.prod(node.out_shape(shape)) * (
                     math.prod(node.kernel) if isinstance(node, Pool) else 1
                 )
-                most = max(most, math.prod(shape) // lanes, out // lanes)
+                most = max(most, math.prod(shape) // here, out // here)
+            lanes[node.name] = here
         return most
 
     @property
@@ -102,7 +106,8 @@ class Folding:
     def validate(self, graph: DataflowGraph) -> None:
         """Check that every Mvau has an entry, and that PE divides MH and SIMD is legal.
 
-        SIMD divides MW; behind a window generator it also divides the channels, or is a multiple of them.
+        SIMD divides MW; behind a window generator it also divides the channels of a group, or is a
+        multiple of them; where weights are drawn it divides 8 or is a multiple of 8.
 
         Raises:
             InputError: Naming the layer, and the values that it could have.
@@ -118,7 +123,8 @@ class Folding:
             if node.name not in self.layers:
                 raise InputError(f"the folding has no entry for {node.name}", node=node.name)
             layer = self.layers[node.name]
-            _check_divides(node.name, "PE", layer.pe, "MH", node.mh)
+            of_label = "MH" if node.groups == 1 else f"MH / {node.groups} groups ="
+            _check_divides(node.name, "PE", layer.pe, of_label, node.mh // node.groups)
             _check_divides(node.name, "SIMD", layer.simd, "MW", node.mw)
             if layer.ram_style not in RAM_STYLES:
                 raise InputError(
@@ -149,7 +155,7 @@ def vectors_per_frame(graph: DataflowGraph, node: Mvau) -> int:
 
 
 def window_lanes(channels: int, simd: int) -> int:
-    """Elements a beat of a window generator before a layer of that SIMD.
+    """Elements a beat of a window generator before a layer of that SIMD; channels are those of one group.
 
     A beat holds elements of one pixel, so it is SIMD where that divides the channels, and a whole pixel where
     SIMD is a multiple of them; a width converter makes the rest of the way.
@@ -163,12 +169,20 @@ def window_generator(graph: DataflowGraph, node: Mvau) -> Swg | None:
     return before if isinstance(before, Swg) else None
 
 
+def layer_after(graph: DataflowGraph, node: Swg) -> Mvau:
+    """The layer that reads a window generator's windows; the first of several."""
+    reader: Node = node
+    while not isinstance(reader, Mvau):
+        reader = graph.readers(reader.name)[0]
+    return reader
+
+
 def simd_values(graph: DataflowGraph, node: Mvau) -> list[int]:
     """The legal values of a layer's SIMD, ascending."""
     generator = window_generator(graph, node)
     values = divisors(node.mw)
     if generator is not None:
-        channels = graph.shapes[generator.input][2]
+        channels = graph.shapes[generator.input][2] // generator.groups
         values = [simd for simd in values if channels % simd == 0 or simd % channels == 0]
     if node.draw is not None:
         values = [simd for simd in values if BLOCK_BYTES % simd == 0 or simd % BLOCK_BYTES == 0]

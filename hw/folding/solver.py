@@ -87,7 +87,7 @@ def _smallest(graph: DataflowGraph, node: Mvau, budget: int, previous: LayerFold
         LayerFolding(pe, simd)
         for simd in simd_values(graph, node)
         if _generator_cycles(graph, node, simd) <= budget
-        for pe in divisors(node.mh)
+        for pe in divisors(node.mh // node.groups)
         if work <= budget * pe * simd
     )
     return min(candidates, key=cost)

@@ -6,6 +6,10 @@
 /// of neurons, NF = MH / PE. Each group leaves as one beat of PE elements, the first neuron in the least significant
 /// bits.
 ///
+/// With GROUPS > 1, as a grouped convolution has it, GROUPS vectors of MW elements follow each other, and the neurons
+/// fall into as many parts of MH / GROUPS: the first part sees the first vector alone, and so on. Each vector then enters
+/// once and is replayed for the other NF / GROUPS - 1 groups of its part; NF beats leave for every GROUPS vectors.
+///
 /// Accumulators:
 ///   COUNTS, i.e. IN_BIPOLAR = 1 and WEIGHT_W = 1: the number of agreeing positions, 0 to MW, unsigned; the dot product is
 ///     2 * count - MW.
@@ -28,7 +32,7 @@
 ///
 /// Latency: 4 cycles from the handshake of the last beat that a group needs to its output: accepted in cycle t, its
 ///   m_axis_tvalid is high in cycle t + 4. From the first input beat to the first output: SF - 1 + 4.
-/// II: SF * NF cycles a vector, with no bubble between groups, vectors or frames. While m_axis_tvalid waits for
+/// II: SF * NF / GROUPS cycles a vector, with no bubble between groups, vectors or frames. While m_axis_tvalid waits for
 ///   m_axis_tready the whole unit stands still; s_axis_tready depends combinationally on m_axis_tready.
 `default_nettype none
 
@@ -39,7 +43,9 @@ module bnn_mvau #(
     parameter  int unsigned MH           = 4,
     /// Inputs taken a cycle [elements]; divides MW.
     parameter  int unsigned SIMD         = 4,
-    /// Neurons computed side by side [elements]; divides MH.
+    /// Vectors that the neurons are divided among, >= 1.
+    parameter  int unsigned GROUPS       = 1,
+    /// Neurons computed side by side [elements]; divides MH / GROUPS.
     parameter  int unsigned PE           = 2,
     /// Bits of one input [bits], 1 to 32; 1 when IN_BIPOLAR.
     parameter  int unsigned IN_W         = 1,
@@ -73,7 +79,7 @@ module bnn_mvau #(
     parameter               PARAM_FILE   = "params.mem",
     /// Input beats of a vector; derived.
     localparam int unsigned SF           = MW / SIMD,
-    /// Output beats of a vector; derived.
+    /// Output beats of GROUPS vectors; derived.
     localparam int unsigned NF           = MH / PE
 ) (
     input  wire logic                 clk,
@@ -97,6 +103,7 @@ module bnn_mvau #(
   localparam int unsigned SLICE_W = SIMD * WEIGHT_W;
   localparam int unsigned SF_W = (SF > 1) ? $clog2(SF) : 1;
   localparam int unsigned NF_W = (NF > 1) ? $clog2(NF) : 1;
+  localparam int unsigned TURNS = NF / GROUPS;
   localparam int unsigned DEPTH = SF * NF;
   localparam int unsigned ADDR_W = (DEPTH > 1) ? $clog2(DEPTH) : 1;
   localparam int unsigned PARAM_W = THRESHOLD_EN ? LEVELS * ACC_W : OUT_W;
@@ -106,6 +113,9 @@ module bnn_mvau #(
   end
   if (PE < 1 || MH % PE != 0) begin : g_illegal_pe
     $error("bnn_mvau: PE %0d must divide MH %0d", PE, MH);
+  end
+  if (GROUPS < 1 || MH % (GROUPS * PE) != 0) begin : g_illegal_groups
+    $error("bnn_mvau: GROUPS %0d of PE %0d must divide MH %0d", GROUPS, PE, MH);
   end
   if (IN_W < 1 || IN_W > 32) begin : g_illegal_in_w
     $error("bnn_mvau: IN_W is %0d, it must be 1 to 32", IN_W);
@@ -130,7 +140,6 @@ module bnn_mvau #(
   logic advance, step, load, sf_last, nf_last, weights_there;
   logic [X_W-1:0] planes, x;
 
-  assign load          = (nf == '0);
   assign s_axis_tready = advance && load && weights_there;
   assign step          = advance && weights_there && (!load || s_axis_tvalid);
   assign sf_last       = (sf == SF_W'(SF - 1));
@@ -148,6 +157,21 @@ module bnn_mvau #(
     end
   end
 
+  if (GROUPS == 1) begin : g_one_vector
+    assign load = (nf == '0);
+  end else if (TURNS == 1) begin : g_no_replay
+    assign load = 1'b1;
+  end else begin : g_vectors
+    localparam int unsigned TURN_W = $clog2(TURNS);
+    logic [TURN_W-1:0] turn;
+
+    assign load = (turn == '0);
+    always_ff @(posedge clk) begin
+      if (!rst_n) turn <= '0;
+      else if (step && sf_last) turn <= (turn == TURN_W'(TURNS - 1)) ? '0 : turn + 1'b1;
+    end
+  end
+
   if (IN_W == 1) begin : g_bits
     assign planes = s_axis_tdata;
   end else begin : g_planes
@@ -158,7 +182,7 @@ module bnn_mvau #(
     end
   end
 
-  if (NF > 1) begin : g_replay
+  if (TURNS > 1) begin : g_replay
     logic [X_W-1:0] vector[SF];
 
     always_ff @(posedge clk) if (step && load) vector[sf] <= planes;

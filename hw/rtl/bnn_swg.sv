@@ -1,13 +1,15 @@
 /// Sliding-window generator: turns a feature map into the windows of a convolution or a pooling layer.
 ///
 /// In: HEIGHT * WIDTH pixels a frame, row by row, each in CF = CHANNELS / LANES beats. Out: the windows, row by row;
-/// of each its kernel rows, of those the pixels, of those the CF beats. Output row and column y, x start at input
-/// pixel (y * STRIDE_H, x * STRIDE_W). Pixels that no window reaches are taken and dropped.
+/// of each the GROUPS groups of channels, of those the kernel rows, of those the pixels, of those the GF = CF / GROUPS
+/// beats of the group. Output row and column y, x start at input pixel (y * STRIDE_H, x * STRIDE_W). Pixels that no
+/// window reaches are taken and dropped.
 ///
 /// It has a circular buffer of DEPTH beats with one write and one registered read port, fit for block RAM. `have` counts
 /// the beats written from the first beat of the current window on; `offset` is the beat read next, from there on.
 ///   Input: a beat is accepted when have < DEPTH; s_axis_tready depends on registers only.
-///   Output: the read stage fetches a beat when have > offset and the output register is empty or leaves.
+///   Output: the read stage fetches a beat when have > offset and the output register is empty or leaves. Beat c of
+///     kernel row ky, column kx and group g has offset (ky * WIDTH + kx) * CF + g * GF + c.
 ///   With the fetch of a window's last beat, `have` loses what lies before the next window: STRIDE_W pixels, at the
 ///   end of a row and of a frame the rest of them too. There it may turn negative: those beats are yet to come.
 ///
@@ -22,7 +24,9 @@ module bnn_swg #(
     parameter int unsigned ELEMENT_W = 1,
     /// Channels of a pixel [elements].
     parameter int unsigned CHANNELS = 2,
-    /// Elements of a beat; divides CHANNELS.
+    /// Groups that the channels of a pixel fall into, >= 1.
+    parameter int unsigned GROUPS = 1,
+    /// Elements of a beat; divides CHANNELS / GROUPS.
     parameter int unsigned LANES = 1,
     /// Rows of the feature map [pixels].
     parameter int unsigned HEIGHT = 4,
@@ -38,6 +42,8 @@ module bnn_swg #(
     parameter int unsigned STRIDE_W = 1,
     /// Beats of a pixel; derived.
     localparam int unsigned CF = CHANNELS / LANES,
+    /// Beats of a pixel in one group; derived.
+    localparam int unsigned GF = CF / GROUPS,
     /// Beats from the first to the last of a window, both included; derived.
     localparam int unsigned EXTENT = ((KERNEL_H - 1) * WIDTH + KERNEL_W) * CF,
     /// Beats of one step down; derived.
@@ -57,13 +63,14 @@ module bnn_swg #(
 
   localparam int unsigned ROWS = (HEIGHT - KERNEL_H) / STRIDE_H + 1;
   localparam int unsigned COLUMNS = (WIDTH - KERNEL_W) / STRIDE_W + 1;
-  localparam int unsigned ROW_BEATS = KERNEL_W * CF;
+  localparam int unsigned ROW_BEATS = KERNEL_W * GF;
   // Beats from one window's start to the next one's: within a row, to the next row, to the next frame.
   localparam int unsigned STEP = STRIDE_W * CF;
   localparam int unsigned ROW_STEP = STEP_H - (COLUMNS - 1) * STEP;
   localparam int unsigned FRAME_STEP = HEIGHT * WIDTH * CF - (ROWS - 1) * STEP_H - (COLUMNS - 1) * STEP;
-  // From the last beat of a kernel row to the first of the next one.
-  localparam int unsigned SKIP = (WIDTH - KERNEL_W) * CF + 1;
+  // Within a group, from the last beat of a pixel to the first of the next one, and from that of a kernel row.
+  localparam int unsigned HOP = CF - GF + 1;
+  localparam int unsigned SKIP = (WIDTH - KERNEL_W) * CF + HOP;
   localparam int unsigned LARGEST = (FRAME_STEP > ROW_STEP) ? FRAME_STEP : ROW_STEP;
   localparam int unsigned HAVE_W = $clog2(DEPTH + LARGEST + STEP + 1) + 1;
   localparam int unsigned ADDR_W = (DEPTH > 1) ? $clog2(DEPTH) : 1;
@@ -74,6 +81,9 @@ module bnn_swg #(
 
   if (ELEMENT_W < 1 || LANES < 1 || CHANNELS % LANES != 0) begin : g_illegal_lanes
     $error("bnn_swg: LANES %0d must divide CHANNELS %0d", LANES, CHANNELS);
+  end
+  if (GROUPS < 1 || CHANNELS % (GROUPS * LANES) != 0) begin : g_illegal_groups
+    $error("bnn_swg: GROUPS %0d of LANES %0d must divide CHANNELS %0d", GROUPS, LANES, CHANNELS);
   end
   if (KERNEL_H < 1 || KERNEL_W < 1 || KERNEL_H > HEIGHT || KERNEL_W > WIDTH) begin : g_illegal_kernel
     $error("bnn_swg: a window of %0dx%0d does not fit %0dx%0d", KERNEL_H, KERNEL_W, HEIGHT, WIDTH);
@@ -97,6 +107,9 @@ module bnn_swg #(
   logic [X_W-1:0] x;
   logic [Y_W-1:0] y;
   logic valid, push, advance, fetch, beat_last, ky_last, x_last, y_last, window_last;
+  logic pixel_last, group_last;
+  // Offset of the next group's first beat.
+  logic [HAVE_W-1:0] group_next;
 
   assign s_axis_tready = (have < $signed(HAVE_W'(DEPTH)));
   assign push          = s_axis_tvalid && s_axis_tready;
@@ -106,7 +119,7 @@ module bnn_swg #(
   assign ky_last       = (ky == KY_W'(KERNEL_H - 1));
   assign x_last        = (x == X_W'(COLUMNS - 1));
   assign y_last        = (y == Y_W'(ROWS - 1));
-  assign window_last   = beat_last && ky_last;
+  assign window_last   = beat_last && ky_last && group_last;
   assign m_axis_tdata  = out;
   assign m_axis_tvalid = valid;
 
@@ -149,12 +162,16 @@ module bnn_swg #(
     end else if (fetch) begin
       beat <= beat_last ? '0 : beat + 1'b1;
       if (!beat_last) begin
-        addr   <= moved(addr, 1);
-        offset <= offset + 1'b1;
+        addr   <= moved(addr, pixel_last ? HOP % DEPTH : 1);
+        offset <= offset + (pixel_last ? HAVE_W'(HOP) : HAVE_W'(1));
       end else if (!ky_last) begin
         ky     <= ky + 1'b1;
         addr   <= moved(addr, SKIP % DEPTH);
         offset <= offset + HAVE_W'(SKIP);
+      end else if (!group_last) begin
+        ky     <= '0;
+        addr   <= moved(base, 32'(group_next));
+        offset <= group_next;
       end else begin
         ky     <= '0;
         base   <= next_base;
@@ -162,6 +179,30 @@ module bnn_swg #(
         offset <= '0;
         x      <= x_last ? '0 : x + 1'b1;
         if (x_last) y <= y_last ? '0 : y + 1'b1;
+      end
+    end
+  end
+
+  if (GROUPS == 1) begin : g_one_group
+    assign pixel_last = 1'b0;
+    assign group_last = 1'b1;
+    assign group_next = '0;
+  end else begin : g_groups
+    localparam int unsigned PART_W = (GF > 1) ? $clog2(GF) : 1;
+    logic [PART_W-1:0] part;
+    logic [HAVE_W-1:0] next;
+
+    assign pixel_last = (part == PART_W'(GF - 1));
+    assign group_last = (next == HAVE_W'(CF));
+    assign group_next = next;
+
+    always_ff @(posedge clk) begin
+      if (!rst_n) begin
+        part <= '0;
+        next <= HAVE_W'(GF);
+      end else if (fetch) begin
+        part <= pixel_last ? '0 : part + 1'b1;
+        if (beat_last && ky_last) next <= group_last ? HAVE_W'(GF) : next + HAVE_W'(GF);
       end
     end
   end

@@ -22,7 +22,7 @@ from export.graph import (
     Thresholding,
     inputs_of,
 )
-from hw.folding import Folding, window_lanes
+from hw.folding import Folding, layer_after, window_lanes
 from hw.rtlgen.builder import DesignBuilder, count_readers
 from hw.rtlgen.design import LABEL_W, Stream
 from hw.rtlgen.joins import add_sum
@@ -99,7 +99,8 @@ def _add_node(builder: DesignBuilder, node: Node, folding: Folding) -> None:
             interval = None if before is None else folding.synapse_fold(before)
             add_padding(builder, node, graph.shapes[node.input], interval)
         case Swg():
-            add_windows(builder, node, graph.shapes[node.input], _simd_after(graph, folding, node))
+            simd = folding[layer_after(graph, node).name].simd
+            add_windows(builder, node, graph.shapes[node.input], simd)
         case Pool():
             add_pool(builder, node, graph.shapes[node.input])
         case Flatten():
@@ -144,17 +145,11 @@ def _input_lanes(graph: DataflowGraph, folding: Folding) -> int:
     first = next(graph.mvaus)
     before = graph.nodes[: graph.nodes.index(first)]
     simd = folding[first.name].simd
-    if any(isinstance(node, FmPadding | Swg | Pool) for node in before):
-        return window_lanes(graph.input_shape[2], simd)
+    windows = [node for node in before if isinstance(node, FmPadding | Swg | Pool)]
+    if windows:
+        groups = max(node.groups if isinstance(node, Swg) else 1 for node in windows)
+        return window_lanes(graph.input_shape[2] // groups, simd)
     return simd
-
-
-def _simd_after(graph: DataflowGraph, folding: Folding, node: Swg) -> int:
-    """SIMD of the layer that reads a window generator's windows; the first of several."""
-    reader: Node = node
-    while not isinstance(reader, Mvau):
-        reader = graph.readers(reader.name)[0]
-    return folding[reader.name].simd
 
 
 def _layer_before(graph: DataflowGraph, node: Node) -> Mvau | None:
@@ -192,7 +187,7 @@ def _add_mvau(builder: DesignBuilder, node: Mvau, folding: Folding) -> None:
     layer = folding[node.name]
     _add_input_buffer(builder, node, layer.simd, folding.synapse_fold(node))
     vectors = builder.head.beats // folding.synapse_fold(node)
-    beats = vectors * folding.neuron_fold(node)
+    beats = vectors // node.groups * folding.neuron_fold(node)
     weights = builder.memory(
         node,
         "weights" if node.draw is None else "means",
@@ -219,6 +214,7 @@ def _add_mvau(builder: DesignBuilder, node: Mvau, folding: Folding) -> None:
         sink,
         MW=node.mw,
         MH=node.mh,
+        GROUPS=node.groups,
         SIMD=layer.simd,
         PE=layer.pe,
         IN_W=node.in_type.width_bits,

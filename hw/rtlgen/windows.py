@@ -62,12 +62,15 @@ def add_windows(builder: DesignBuilder, node: Swg, shape: tuple[int, ...], simd:
         shape: ``(height, width, channels)`` of its input.
         simd: Inputs that the layer after it takes at once.
     """
-    builder.convert(node, window_lanes(shape[2], simd))
+    builder.convert(node, window_lanes(shape[2] // node.groups, simd))
     _append_generator(builder, node, "", shape, node.name)
 
 
 def add_pool(builder: DesignBuilder, node: Pool, shape: tuple[int, ...]) -> None:
     """Add a window generator and the unit that reduces its windows, at the lanes that come in.
+
+    Windows as wide as the feature map that do not overlap, such as one over all of it, hold the pixels in the
+    order in which they come, and need no generator.
 
     Args:
         builder: Grows by the instances.
@@ -75,7 +78,8 @@ def add_pool(builder: DesignBuilder, node: Pool, shape: tuple[int, ...]) -> None
         shape: ``(height, width, channels)`` of its input.
     """
     lanes = _pixel_lanes(builder, node, shape[2])
-    _append_generator(builder, node, "__swg", shape, None)
+    if not _in_order(node, shape):
+        _append_generator(builder, node, "__swg", shape, None)
     rows, columns, channels = node.out_shape(shape)
     beats = rows * columns * channels // lanes
     builder.append(
@@ -85,10 +89,19 @@ def add_pool(builder: DesignBuilder, node: Pool, shape: tuple[int, ...]) -> None
         Stream(name=node.name, dtype=node.out_type, lanes=lanes, beats=beats, node=node.name),
         ELEMENT_W=node.in_type.width_bits,
         SIGNED=int(node.in_type.is_signed and node.in_type != BIPOLAR),
+        BIPOLAR=int(node.in_type == BIPOLAR),
+        SUM=int(node.mode == "sum"),
+        OUT_W=node.out_type.width_bits,
         CHANNELS=channels,
         LANES=lanes,
         PIXELS=math.prod(node.kernel),
     )
+
+
+def _in_order(node: Pool, shape: tuple[int, ...]) -> bool:
+    """Whether the windows one after the other are the feature map, pixel by pixel."""
+    high, width = node.kernel
+    return width == shape[1] and (high == shape[0] or (high == node.stride[0] and shape[0] % high == 0))
 
 
 def _pixel_lanes(builder: DesignBuilder, node: FmPadding | Pool, channels: int) -> int:
@@ -111,6 +124,7 @@ def _append_generator(
         Stream(name=f"{node.name}{role}", dtype=source.dtype, lanes=source.lanes, beats=beats, node=stream),
         ELEMENT_W=source.element_w,
         CHANNELS=channels,
+        GROUPS=node.groups if isinstance(node, Swg) else 1,
         LANES=source.lanes,
         HEIGHT=height,
         WIDTH=width,

@@ -1,8 +1,8 @@
 """cocotb bench for units with AXI4-Streams in and out; it runs inside the simulator.
 
 ``+spec=FILE`` names a JSON list of units. All units of a simulation run side by side, each stream with its
-own random stalls. Inputs are driven after a falling edge and every wire is sampled before the rising edge that
-follows, so nothing depends on the order of events in a simulator.
+own random stalls. Inputs are driven after a falling edge and every wire is sampled before the rising edge
+that follows, so nothing depends on the order of events in a simulator.
 """
 
 import json

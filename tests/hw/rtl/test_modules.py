@@ -115,7 +115,9 @@ def _input_caster(node):
     return Thresholding(name=node.input, input="flat", in_type=UINT8, thresholds=thresholds)
 
 
-def mvau_node(rng, name, in_type, mw, mh, levels, out_type=BIPOLAR, bias=False, weight_type=BIPOLAR):
+def mvau_node(
+    rng, name, in_type, mw, mh, levels, out_type=BIPOLAR, bias=False, weight_type=BIPOLAR, groups=1
+):
     thresholds = None
     if levels:
         reach = max(3, int(2 * math.sqrt(mw) * max(abs(in_type.minimum), in_type.maximum)))
@@ -130,6 +132,7 @@ def mvau_node(rng, name, in_type, mw, mh, levels, out_type=BIPOLAR, bias=False, 
         in_type=in_type,
         weights=random_values(rng, weight_type, (mh, mw)).astype(np.int8),
         weight_type=weight_type,
+        groups=groups,
         thresholds=thresholds,
         bias=rng.integers(-99, 99, mh) if bias else None,
     )
@@ -137,7 +140,7 @@ def mvau_node(rng, name, in_type, mw, mh, levels, out_type=BIPOLAR, bias=False, 
 
 def mvau_units(unit, pack_beats, rng, memories):
     cases = [
-        # in_type, MW, MH, SIMD, PE, levels, out_type, weight_type or BIPOLAR
+        # in_type, MW, MH, SIMD, PE, levels, out_type, weight_type or BIPOLAR, groups or 1
         (BIPOLAR, 24, 12, 6, 4, 1, BIPOLAR),
         (BIPOLAR, 9, 5, 9, 5, 0, None),
         (BIPOLAR, 8, 8, 8, 2, 3, DataType("UINT2")),
@@ -153,16 +156,21 @@ def mvau_units(unit, pack_beats, rng, memories):
         (UINT8, 12, 4, 3, 2, 3, DataType("UINT2"), DataType("INT8")),
         (DataType("INT4"), 6, 4, 2, 1, 0, None, DataType("INT2")),
         (TERNARY, 8, 2, 8, 1, 0, None, DataType("INT8")),
+        (BIPOLAR, 6, 12, 3, 2, 1, BIPOLAR, BIPOLAR, 3),
+        (BIPOLAR, 9, 4, 3, 1, 1, BIPOLAR, BIPOLAR, 4),
+        (UINT8, 4, 6, 2, 3, 0, None, DataType("INT4"), 2),
+        (TERNARY, 4, 8, 4, 1, 0, None, BIPOLAR, 2),
     ]
-    for k, (in_type, mw, mh, simd, pe, levels, out_type, *weight_type) in enumerate(cases):
+    for k, (in_type, mw, mh, simd, pe, levels, out_type, *more) in enumerate(cases):
         bias = k % 2 == 0 and not levels
-        node = mvau_node(rng, f"mvau_{k}", in_type, mw, mh, levels, out_type or BIPOLAR, bias, *weight_type)
-        instance, files = single_node_instance(node, (1, 1, mw), LayerFolding(pe=pe, simd=simd))
+        node = mvau_node(rng, f"mvau_{k}", in_type, mw, mh, levels, out_type or BIPOLAR, bias, *more)
+        width = mw * node.groups
+        instance, files = single_node_instance(node, (1, 1, width), LayerFolding(pe=pe, simd=simd))
         memories |= files
-        values = random_values(rng, in_type, (FRAMES, mw))
+        values = random_values(rng, in_type, (FRAMES, width))
         # A frame equal to a neuron's own weights reaches the greatest accumulator.
         if in_type.is_bipolar:
-            values[0], values[1] = node.weights[0], -node.weights[0]
+            values[0, :mw], values[1, :mw] = node.weights[0], -node.weights[0]
         expected = compute_node(node, values)
         yield unit(
             name=node.name,

@@ -12,7 +12,7 @@ from hw.rtlgen.latency import FMPADDING_LATENCY_CYCLES, POOL_LATENCY_CYCLES, SWG
 
 INT3 = DataType("INT3")
 
-# shape, kernel, stride, lanes, type, buffer's beats or None for the default
+# shape, kernel, stride, lanes, type, buffer's beats or None for the default, groups or 1
 WINDOWS = [
     ((5, 6, 4), (3, 3), (1, 1), 2, BIPOLAR, None),
     ((5, 6, 4), (3, 3), (1, 1), 4, TERNARY, None),
@@ -26,6 +26,11 @@ WINDOWS = [
     ((1, 12, 2), (1, 5), (1, 2), 2, BIPOLAR, None),
     ((6, 6, 2), (5, 5), (1, 1), 1, BIPOLAR, None),
     ((5, 6, 2), (3, 3), (2, 2), 1, UINT8, 30),  # just one window: slower, but right
+    ((5, 6, 4), (3, 3), (1, 1), 2, BIPOLAR, None, 2),
+    ((5, 4, 6), (2, 3), (2, 1), 1, INT3, None, 3),
+    ((4, 5, 4), (2, 2), (2, 2), 1, TERNARY, None, 4),
+    ((4, 4, 4), (1, 1), (1, 1), 1, BIPOLAR, None, 2),
+    ((4, 4, 4), (1, 1), (2, 2), 2, UINT8, None, 2),
 ]
 # shape, pads, lanes, type, value
 PADDINGS = [
@@ -38,6 +43,7 @@ PADDINGS = [
 ]
 # channels, lanes, pixels, type
 POOLS = [(4, 2, 4, BIPOLAR), (3, 3, 9, INT3), (2, 1, 2, UINT8), (4, 1, 1, UINT8), (2, 2, 3, TERNARY)]
+SUMS = [(4, 2, 5, BIPOLAR), (3, 3, 9, INT3), (2, 1, 4, UINT8), (4, 1, 1, BIPOLAR), (2, 2, 3, TERNARY)]
 
 
 @pytest.fixture
@@ -61,14 +67,18 @@ def packed(pack_beats, values, dtype, lanes):
 
 
 def swg_units(unit, pack_beats, rng):
-    for k, (shape, kernel, stride, lanes, dtype, depth) in enumerate(WINDOWS):
-        node = Swg(name=f"swg_{k}", input="images", in_type=dtype, kernel=kernel, stride=stride)
+    for k, (shape, kernel, stride, lanes, dtype, depth, *more) in enumerate(WINDOWS):
+        groups = more[0] if more else 1
+        node = Swg(
+            name=f"swg_{k}", input="images", in_type=dtype, kernel=kernel, stride=stride, groups=groups
+        )
         in_beats = math.prod(shape) // lanes
         out_beats = math.prod(node.out_shape(shape)) // lanes
         values = random_values(rng, dtype, (frames_for(in_beats) + (8 if depth is None else 0), *shape))
         parameters = {
             "ELEMENT_W": dtype.width_bits,
             "CHANNELS": shape[2],
+            "GROUPS": groups,
             "LANES": lanes,
             "HEIGHT": shape[0],
             "WIDTH": shape[1],
@@ -133,8 +143,10 @@ def fmpadding_units(unit, pack_beats, rng):
 
 
 def pool_units(unit, pack_beats, rng):
-    for k, (channels, lanes, pixels, dtype) in enumerate(POOLS):
-        node = Pool(name=f"pool_{k}", input="images", in_type=dtype, kernel=(1, pixels), stride=(1, pixels))
+    cases = [(*pool, "max") for pool in POOLS] + [(*pool, "sum") for pool in SUMS]
+    for k, (channels, lanes, pixels, dtype, mode) in enumerate(cases):
+        window = {"kernel": (1, pixels), "stride": (1, pixels), "mode": mode}
+        node = Pool(name=f"pool_{k}", input="images", in_type=dtype, **window)
         values = random_values(rng, dtype, (1, 30, pixels, channels))
         if dtype == BIPOLAR:
             values[:, ::3] = -1  # most windows of random bits hold a +1
@@ -145,14 +157,17 @@ def pool_units(unit, pack_beats, rng):
             parameters={
                 "ELEMENT_W": dtype.width_bits,
                 "SIGNED": int(dtype in (INT3, TERNARY)),
+                "BIPOLAR": int(dtype == BIPOLAR),
+                "SUM": int(mode == "sum"),
+                "OUT_W": node.out_type.width_bits,
                 "CHANNELS": channels,
                 "LANES": lanes,
                 "PIXELS": pixels,
             },
             in_width=lanes * dtype.width_bits,
-            out_width=lanes * dtype.width_bits,
+            out_width=lanes * node.out_type.width_bits,
             inputs=packed(pack_beats, values, dtype, lanes),
-            outputs=packed(pack_beats, compute_node(node, values), dtype, lanes),
+            outputs=packed(pack_beats, compute_node(node, values), node.out_type, lanes),
             out_beats=beats,
             completes=(pixels - 1) * beats,
             latency=POOL_LATENCY_CYCLES,
