@@ -121,7 +121,7 @@ import itertools, sys
 from pathlib import Path
 import numpy as np
 from export.datatypes import BIPOLAR, UINT8, DataType
-from export.graph import INPUT_TENSOR, DataflowGraph, Flatten, FmPadding, Mvau, Pool, Swg
+from export.graph import INPUT_TENSOR, Add, DataflowGraph, Flatten, FmPadding, Mvau, Pool, Swg
 from export.graph import Thresholding, Thresholds
 from hw.emulator import EmulatorTarget, steps
 from hw.emulator.library import ISAS, open_library
@@ -213,6 +213,53 @@ for shape, padding, hidden, weight_type in itertools.product(
         target = EmulatorTarget(network, isa=isa, threads=2, library=library)
         if not np.array_equal(target.infer(images).logits, golden):
             sys.exit(f"{isa} differs")
+        target.trace(images)
+
+
+# A branch around a grouped convolution, sums of windows, and weights drawn on a padded map and in groups.
+def residual(channels, groups, neurons):
+    nodes, source, stream, size = [], INPUT_TENSOR, UINT8, (5, 6, channels)
+    sign = Thresholds(steps=np.zeros((1, 1), np.int64))
+    levels = Thresholds(steps=np.array([[-3, 0, 5]]), out_type=DataType("INT3"))
+
+    def add(make, **fields):
+        nonlocal source, stream, size
+        node = make(input=source, in_type=stream, name=f"node_{len(nodes)}", **fields)
+        source, stream, size = node.name, node.out_type, node.out_shape(size)
+        nodes.append(node)
+
+    def product(mh, groups=1, draw=None, thresholds=None):
+        low, high = (-1, 1) if draw is None else (-128, 127)
+        weights = rng.integers(low, high + 1, (mh, size[-1] // groups)).astype(np.int8)
+        weights[weights == 0] = 1
+        add(Mvau, weights=weights, groups=groups, draw=draw, thresholds=thresholds)
+
+    product(neurons, groups)
+    branch = source, stream, size
+    add(Thresholding, thresholds=sign)
+    add(FmPadding, pads=(1, 1, 1, 1))
+    add(Swg, kernel=(3, 3))
+    product(neurons, draw=7)
+    add(Add, other=branch[0], other_type=branch[1])
+    add(Thresholding, thresholds=levels)
+    add(Swg, kernel=(2, 2), groups=groups)
+    product(neurons, groups, draw=8, thresholds=sign)
+    add(Swg, kernel=(2, 2), groups=groups)
+    product(neurons, groups, thresholds=levels)
+    add(Pool, kernel=(2, 2), stride=(1, 2), mode="sum")
+    add(Flatten)
+    product(3)
+    return DataflowGraph(input_shape=(5, 6, channels), nodes=tuple(nodes))
+
+
+for channels, groups, neurons in [(2, 2, 18), (3, 1, 16), (4, 2, 128), (4, 4, 40)]:
+    network = residual(channels, groups, neurons)
+    images = rng.integers(0, 256, (9, *network.input_shape)).astype(np.uint8)
+    golden = ReferenceTarget(network, seed=3).infer(images, 5).logits
+    for isa in filter(library.supports, ISAS):
+        target = EmulatorTarget(network, isa=isa, threads=2, library=library, seed=3)
+        if not np.array_equal(target.infer(images, 5).logits, golden):
+            sys.exit(f"{isa} differs on branches")
         target.trace(images)
 print("clean")
 """

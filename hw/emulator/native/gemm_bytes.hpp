@@ -1,4 +1,4 @@
-// Rows of bytes against int8 weights in plain loops, for instruction sets without a byte product of their own.
+// Rows of bytes against int8 weights in plain loops, and what becomes of the sums of any instruction set.
 #pragma once
 
 #include "kernel.hpp"
