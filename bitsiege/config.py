@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from export.errors import InputError
 
-TargetName = Literal["torch", "qonnx", "reference", "emulator", "timing", "rtl"]
+TargetName = Literal["torch", "qonnx", "reference", "emulator", "timing", "rtl", "netlist"]
 REPLAY_TARGETS: tuple[TargetName, ...] = ("torch", "qonnx", "reference", "emulator", "rtl")
 _MAX_BYTES = 1 << 20
 _EPSILONS = (0.02, 0.05, 0.1, 0.15, 0.2)

@@ -16,7 +16,7 @@ from hw.targets import HARDWARE_TARGETS, open_target
 
 TORCH = "torch"
 # The order in which people read them: from the model to the hardware.
-_FIRST = (TORCH, "qonnx", "reference", "emulator", "timing", "rtl")
+_FIRST = (TORCH, "qonnx", "reference", "emulator", "timing", "rtl", "netlist")
 
 
 def parse_targets(text: str) -> tuple[str, ...]:
@@ -67,7 +67,7 @@ def open_any_target(name: str, build: Build, *, cache_dir: Path | None = None) -
 
         return TorchTarget(load_module(build), build.graph)
     options: dict[str, Any] = {}
-    if cache_dir is not None and name in ("emulator", "timing", "rtl"):
+    if cache_dir is not None and name in ("emulator", "timing", "rtl", "netlist"):
         options["cache_dir"] = cache_dir
     return open_target(name, build, **options)
 

@@ -32,6 +32,14 @@ def _open_rtl(build: Build, **options: Any) -> Target:
     return target
 
 
+def _open_netlist(build: Build, **options: Any) -> Target:
+    from hw.netlist import NetlistTarget
+
+    target = NetlistTarget(build.graph, build.folding, **options)
+    check_rtl(target.rtl, build.path / "rtl")
+    return target
+
+
 def _open_timing(build: Build, **options: Any) -> Target:
     from hw.timing_target import TimingTarget
 
@@ -55,6 +63,7 @@ _OPENERS: dict[str, Callable[..., Target]] = {
     "emulator": _open_emulator,
     "timing": _open_timing,
     "rtl": _open_rtl,
+    "netlist": _open_netlist,
     "qonnx": _open_qonnx,
 }
 
