@@ -19,7 +19,7 @@ PAGES_DIR = Path(__file__).parent.parent / "docs" / "rtl"
 
 _MODULE = re.compile(r"^module (\w+)(?: #\((?P<parameters>.*?)\n\))? \((?P<ports>.*?)\n\);", re.M | re.S)
 _PARAMETER = re.compile(r"^(parameter|localparam)\s+((?:\w+\s+|\[[^\]]*\]\s+)*?)(\w+)\s*=\s*(.*)$")
-_PORT = re.compile(r"^(input|output)\s+(?:wire\s+)?logic\s*(\[[^\]]*\])?\s*(\w+)$")
+_PORT = re.compile(r"^(input|output)\s+(?:wire\s+)?logic\s*(\[[^\]]*\])?\s*(\w+)(?:\s*=\s*\S+)?$")
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,8 +78,8 @@ def _control_port(way: str, bits: int, name: str, digits: int) -> str:
 
 def _control(images: Stream) -> str:
     declarations, parameters, ports = control_instance(images)
-    values = [(name, str(value)) for name, value in parameters.items()]
-    return f"{declarations}\n  bnn_control #(\n{_connections(values)}\n  ) u_control (\n{_connections(ports)}\n  );\n"
+    values = _connections((name, str(value)) for name, value in parameters.items())
+    return f"{declarations}\n  bnn_control #(\n{values}\n  ) u_control (\n{_connections(ports)}\n  );\n"
 
 
 def _declare(stream: Stream) -> str:
