@@ -13,6 +13,7 @@ from export.datatypes import BIPOLAR, UINT8, DataType
 from export.errors import InputError
 from export.graph import (
     INPUT_TENSOR,
+    Add,
     DataflowGraph,
     Flatten,
     FmPadding,
@@ -121,17 +122,50 @@ def convolutions(draw) -> DataflowGraph:
             )
         kernel = tuple(draw(st.integers(1, min(3, side))) for side in frame[:2])
         stride = draw(st.tuples(st.integers(1, 2), st.integers(1, 2)))
-        append(Swg(name=f"swg_{index}", input=stream, in_type=stream_type, kernel=kernel, stride=stride))
-        rows = draw(st.integers(1, 4))
-        weights = numbers.choice(np.array([-1, 1], np.int8), (rows, frame[-1]))
-        fields = {"name": f"mvau_{index}", "input": stream, "in_type": stream_type, "weights": weights}
+        groups = draw(st.sampled_from([1, frame[2]]))
+        append(
+            Swg(
+                name=f"swg_{index}",
+                input=stream,
+                in_type=stream_type,
+                kernel=kernel,
+                stride=stride,
+                groups=groups,
+            )
+        )
+        rows = groups * draw(st.integers(1, 3))
+        weights = numbers.choice(np.array([-1, 1], np.int8), (rows, frame[-1] // groups))
+        fields = {
+            "name": f"mvau_{index}",
+            "input": stream,
+            "in_type": stream_type,
+            "weights": weights,
+            "groups": groups,
+        }
         reach = Mvau(**fields).accumulator_range
         append(Mvau(**fields, thresholds=_thresholds(draw, rows, *reach)))
         if draw(st.booleans()):
             kernel = tuple(draw(st.integers(1, min(2, side))) for side in frame[:2])
+            mode = draw(st.sampled_from(["max", "sum"]))
             append(
-                Pool(name=f"pool_{index}", input=stream, in_type=stream_type, kernel=kernel, stride=kernel)
+                Pool(
+                    name=f"pool_{index}",
+                    input=stream,
+                    in_type=stream_type,
+                    kernel=kernel,
+                    stride=kernel,
+                    mode=mode,
+                )
             )
+        if draw(st.booleans()) and stream_type.width_bits > 1:
+            # A branch with thresholds of its own comes back.
+            steps = np.sort(numbers.integers(stream_type.minimum, stream_type.maximum + 2, (1, 3)))
+            thresholds = Thresholds(steps=steps, out_type=DataType("INT3"), out_bias=-1)
+            fork, kind = stream, stream_type
+            append(
+                Thresholding(name=f"thresholding_{index}", input=fork, in_type=kind, thresholds=thresholds)
+            )
+            append(Add(name=f"add_{index}", input=stream, in_type=stream_type, other=fork, other_type=kind))
     append(Flatten(name="flatten_0", input=stream, in_type=stream_type))
     weights = numbers.choice(np.array([-1, 1], np.int8), (3, frame[0]))
     append(Mvau(name="mvau_2", input=stream, in_type=stream_type, weights=weights))
