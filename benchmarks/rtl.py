@@ -1,12 +1,12 @@
 """The generated SystemVerilog under Verilator: simulated cycles/s, images/s, and what the arithmetic allows.
 
-    python -m benchmarks.rtl [--json] [--networks tfc lfc] [--repeats N]
+    python -m benchmarks.rtl [--json] [--networks tfc lfc cnv] [--repeats N]
 
-TFC and LFC at FINN's foldings, with random ±1 weights (speed doesn't depend on the values), random images.
-LFC is padded as FINN's is, 784 pixels to 832 and 10 classes to 16: its folding divides only those. The
-baseline is the same arithmetic without FIFOs, width converters and handshakes, built with the same options
-(see `benchmarks.rtl_baseline`); every repeat measures everything once, so that a change of clock or load
-meets all alike. The logits of both must equal the reference, or the benchmark fails.
+TFC, LFC and CNV at FINN's foldings, with random ±1 weights (speed doesn't depend on the values) and random
+images. LFC is padded as FINN's is, 784 pixels to 832, 10 classes to 16: its folding divides only those. The
+baseline of the dense networks is the same arithmetic without FIFOs, width converters and handshakes, built
+with the same options (see `benchmarks.rtl_baseline`); every repeat measures everything once, so that a change
+of clock or load meets all alike. The logits of both must equal the reference, or the benchmark fails.
 """
 
 from __future__ import annotations
@@ -25,19 +25,23 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.emulator_conv import cnv
 from benchmarks.rtl_baseline import write_baseline
 from export.datatypes import BIPOLAR, UINT8
 from export.errors import BitsiegeError, DivergenceError
-from export.graph import DataflowGraph, Flatten, Mvau, Node, Thresholding, Thresholds
+from export.graph import DataflowGraph, Flatten, IntArray, Mvau, Node, Thresholding, Thresholds
 from hw.folding import Folding, LayerFolding
 from hw.reference import ReferenceTarget
-from hw.rtl_target import RtlTarget
+from hw.rtl_target import STREAM_IMAGES, RtlTarget
 from hw.target import ImageArray
 from hw.timing import predict
 from hw.verilator import Simulation, StreamResult, build_library, find_compiler, find_verilator
 
 _CHECKED_IMAGES = 64
 _RUN_S = 2.0
+CNV = "cnv"
+# BNN-PYNQ's: (PE, SIMD) of CNV's six convolutions and three dense layers.
+CNV_FOLDING = ((16, 3), (32, 32), (16, 32), (16, 32), (4, 32), (1, 32), (1, 4), (1, 8), (1, 2))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,15 +86,16 @@ class Result:
         latency_cycles: Of the first image, measured.
         ii_cycles: Between images in steady state, measured.
         predicted: Latency and II of the timing model.
-        build_s: Verilating and compiling, with a warm runtime cache or not.
+        build_s: Verilating and compiling, Verilator's runtime included.
+        lone_image_s: One image through the idle hardware, from first input beat to last output beat.
         cycles_per_s: One thread, one long stream.
         images_per_s: The same.
         all_cores: Threads of the next two.
         all_cores_cycles_per_s: Whole batches through `RtlTarget.infer`, simulated cycles of all threads.
         all_cores_images_per_s: The same.
-        baseline_cycles_per_s: One thread, without FIFOs, width converters and handshakes.
+        baseline_cycles_per_s: One thread, without FIFOs, width converters and handshakes; None for CNV.
         share_of_baseline: cycles_per_s / baseline_cycles_per_s.
-        share_of_anchor: cycles_per_s / the anchor.
+        share_of_anchor: cycles_per_s / the anchor; None where there is none.
     """
 
     network: str
@@ -98,14 +103,15 @@ class Result:
     ii_cycles: int
     predicted: tuple[int, int]
     build_s: float
+    lone_image_s: float
     cycles_per_s: float
     images_per_s: float
     all_cores: int
     all_cores_cycles_per_s: float
     all_cores_images_per_s: float
-    baseline_cycles_per_s: float
-    share_of_baseline: float
-    share_of_anchor: float
+    baseline_cycles_per_s: float | None
+    share_of_baseline: float | None
+    share_of_anchor: float | None
 
 
 def make_graph(network: Network) -> DataflowGraph:
@@ -135,6 +141,14 @@ def make_graph(network: Network) -> DataflowGraph:
     return DataflowGraph(input_shape=network.image, nodes=tuple(nodes))
 
 
+def open_network(name: str) -> tuple[DataflowGraph, Folding]:
+    """Return a network of the benchmark and its folding."""
+    graph = cnv() if name == CNV else make_graph(NETWORKS[name])
+    layers = CNV_FOLDING if name == CNV else NETWORKS[name].folding
+    pairs = zip(graph.mvaus, layers, strict=True)
+    return graph, Folding({node.name: LayerFolding(*layer) for node, layer in pairs})
+
+
 def measure(name: str, repeats: int, folder: Path) -> Result:
     """Measure one network against its baseline.
 
@@ -142,56 +156,75 @@ def measure(name: str, repeats: int, folder: Path) -> Result:
         DivergenceError: The hardware or the baseline computes other logits than the reference.
         ToolError: Verilator or the compiler is missing.
     """
-    network = NETWORKS[name]
-    graph = make_graph(network)
-    folding = Folding({f"mvau_{i}": LayerFolding(*layer) for i, layer in enumerate(network.folding)})
+    graph, folding = open_network(name)
     target = RtlTarget(graph, folding, cache_dir=folder)
     started = time.perf_counter()
     target.prepare()
     build_s = time.perf_counter() - started
-    rtl_dir = folder / f"{name}-baseline"
-    rtl_dir.mkdir()
-    design = write_baseline(graph, folding, rtl_dir)
-    baseline = Simulation(build_library(design, cache_dir=folder), design, rtl_dir)
-
     images = np.random.default_rng(1).integers(0, 256, (_CHECKED_IMAGES, *graph.input_shape), np.uint8)
     golden = ReferenceTarget(graph).infer(images).logits
     checked = target.stream(images)
-    for label, stream in (("rtl", checked), ("the baseline", _stream(baseline, images, target))):
-        if not np.array_equal(stream.logits, golden):
-            raise DivergenceError(f"{name}: {label} computes other logits than the reference", target=label)
+    _check_equal(name, "rtl", checked, golden)
+    baseline = None if name == CNV else _open_baseline(name, graph, folding, folder)
+    if baseline is not None:
+        _check_equal(name, "the baseline", _stream(baseline, images, target), golden)
 
-    ii_cycles = folding.ii_cycles(graph)
-    images = _enough(images, lambda part: target.stream(part))
-    cores = len(os.sched_getaffinity(0))
-    many = np.concatenate([images] * cores)
+    ii_cycles = int(np.diff(checked.last_out_cycle)[-1])
+    best, lone_image_s = _best_rates(target, baseline, images, repeats)
+    timing = predict(graph, folding)
+    baseline_cycles_per_s = best.get("baseline")
+    return Result(
+        network=name,
+        latency_cycles=int(checked.cycles[0]),
+        ii_cycles=ii_cycles,
+        predicted=(timing.latency_cycles, timing.ii_cycles),
+        build_s=build_s,
+        lone_image_s=lone_image_s,
+        cycles_per_s=best["rtl"],
+        images_per_s=best["rtl"] / ii_cycles,
+        all_cores=len(os.sched_getaffinity(0)),
+        all_cores_cycles_per_s=best["all"] * ii_cycles,
+        all_cores_images_per_s=best["all"],
+        baseline_cycles_per_s=baseline_cycles_per_s,
+        share_of_baseline=best["rtl"] / baseline_cycles_per_s if baseline_cycles_per_s else None,
+        share_of_anchor=None if name == CNV else best["rtl"] / NETWORKS[name].anchor_cycles_per_s,
+    )
+
+
+def _open_baseline(name: str, graph: DataflowGraph, folding: Folding, folder: Path) -> Simulation:
+    rtl_dir = folder / f"{name}-baseline"
+    rtl_dir.mkdir()
+    design = write_baseline(graph, folding, rtl_dir)
+    return Simulation(build_library(design, cache_dir=folder), design, rtl_dir)
+
+
+def _best_rates(
+    target: RtlTarget, baseline: Simulation | None, images: ImageArray, repeats: int
+) -> tuple[dict[str, float], float]:
+    """Return the best rates of rtl and baseline [cycles/s], all cores [images/s]; a lone image's time [s]."""
+    long = _enough(images, lambda part: target.stream(part))
+    # Whole streams for every thread, or some would have nothing to do.
+    streams = STREAM_IMAGES * len(os.sched_getaffinity(0))
+    many = np.concatenate([long] * -(-streams // len(long)))
     tasks: dict[str, Callable[[], float]] = {
-        "rtl": lambda: target.stream(images).total_cycles,
-        "baseline": lambda: _stream(baseline, images, target).total_cycles,
+        "rtl": lambda: target.stream(long).total_cycles,
         "all": lambda: float(len(target.infer(many).logits)),
+        "lone": lambda: float(len(target.stream(images[:1]).logits)),
     }
+    if baseline is not None:
+        tasks["baseline"] = lambda: _stream(baseline, long, target).total_cycles
     best = dict.fromkeys(tasks, 0.0)
     for _ in range(repeats):
         for label, task in tasks.items():
             started = time.perf_counter()
             units = task()
             best[label] = max(best[label], units / (time.perf_counter() - started))
-    timing = predict(graph, folding)
-    return Result(
-        network=name,
-        latency_cycles=int(checked.cycles[0]),
-        ii_cycles=int(np.diff(checked.last_out_cycle)[-1]),
-        predicted=(timing.latency_cycles, timing.ii_cycles),
-        build_s=build_s,
-        cycles_per_s=best["rtl"],
-        images_per_s=best["rtl"] / ii_cycles,
-        all_cores=cores,
-        all_cores_cycles_per_s=best["all"] * ii_cycles,
-        all_cores_images_per_s=best["all"],
-        baseline_cycles_per_s=best["baseline"],
-        share_of_baseline=best["rtl"] / best["baseline"],
-        share_of_anchor=best["rtl"] / network.anchor_cycles_per_s,
-    )
+    return best, 1 / best["lone"]
+
+
+def _check_equal(name: str, label: str, stream: StreamResult, golden: IntArray) -> None:
+    if not np.array_equal(stream.logits, golden):
+        raise DivergenceError(f"{name}: {label} computes other logits than the reference", target=label)
 
 
 def _stream(baseline: Simulation, images: ImageArray, target: RtlTarget) -> StreamResult:
@@ -209,17 +242,22 @@ def _enough(images: ImageArray, run: Callable[[ImageArray], object]) -> ImageArr
 def render(results: list[Result]) -> str:
     """Return the results as a table."""
     lines = [
-        f"{'':6}{'II':>6}{'latency':>9}{'Mcycles/s':>11}{'images/s':>10}{'baseline':>10}{'share':>7}"
-        f"{'anchor':>8}{'all cores':>11}{'images/s':>10}"
+        f"{'':4}{'build s':>8}{'II':>7}{'latency':>9}{'1 image ms':>11}{'Mcycles/s':>10}{'images/s':>10}"
+        f"{'baseline':>9}{'share':>6}{'anchor':>7}{'all cores':>10}{'images/s':>10}"
     ]
     for r in results:
+        baseline = "-" if r.baseline_cycles_per_s is None else f"{r.baseline_cycles_per_s / 1e6:.2f}"
         lines.append(
-            f"{r.network:6}{r.ii_cycles:>6}{r.latency_cycles:>9}{r.cycles_per_s / 1e6:>11.2f}"
-            f"{r.images_per_s:>10,.0f}{r.baseline_cycles_per_s / 1e6:>10.2f}{r.share_of_baseline:>7.0%}"
-            f"{r.share_of_anchor:>8.0%}{r.all_cores_cycles_per_s / 1e6:>11.2f}"
-            f"{r.all_cores_images_per_s:>10,.0f}"
+            f"{r.network:4}{r.build_s:>8.1f}{r.ii_cycles:>7}{r.latency_cycles:>9}"
+            f"{r.lone_image_s * 1e3:>11.3f}{r.cycles_per_s / 1e6:>10.2f}{r.images_per_s:>10,.1f}{baseline:>9}"
+            f"{_percent(r.share_of_baseline):>6}{_percent(r.share_of_anchor):>7}"
+            f"{r.all_cores_cycles_per_s / 1e6:>10.2f}{r.all_cores_images_per_s:>10,.1f}"
         )
     return "\n".join(lines)
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"
 
 
 def main() -> int:
@@ -228,7 +266,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--json", action="store_true", help="write JSON instead of a table")
-    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
+    parser.add_argument("--networks", nargs="+", choices=[*NETWORKS, CNV], default=[*NETWORKS, CNV])
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     try:
