@@ -77,6 +77,8 @@ module bnn_mvau #(
     parameter               WEIGHT_FILE  = "weights.mem",
     /// Threshold or offset memory file.
     parameter               PARAM_FILE   = "params.mem",
+    /// Where the weights lie: "block" RAM, "distributed" in LUTs, or "auto", as the synthesis tool likes.
+    parameter               RAM_STYLE    = "auto",
     /// Input beats of a vector; derived.
     localparam int unsigned SF           = MW / SIMD,
     /// Output beats of GROUPS vectors; derived.
@@ -107,6 +109,12 @@ module bnn_mvau #(
   localparam int unsigned DEPTH = SF * NF;
   localparam int unsigned ADDR_W = (DEPTH > 1) ? $clog2(DEPTH) : 1;
   localparam int unsigned PARAM_W = THRESHOLD_EN ? LEVELS * ACC_W : OUT_W;
+  // Weights that depend on so few address bits are no memory, but part of the LUTs that compare them with inputs.
+  localparam bit FUSED = COUNTS && !DRAW && DEPTH <= 32 && 64'(RAM_STYLE) != 64'("block");
+  // The accumulator starts from the group's offset, or so that its sign tells whether the only threshold is reached.
+  localparam bit STARTED = !THRESHOLD_EN || LEVELS == 1;
+  localparam int unsigned RAW_W = (COUNTS && OUT_W > 1) ? OUT_W - 1 : OUT_W;
+  localparam int unsigned SUMS_W = !THRESHOLD_EN ? RAW_W : STARTED ? ACC_W + 1 : ACC_W;
 
   if (SIMD < 1 || MW % SIMD != 0) begin : g_illegal_simd
     $error("bnn_mvau: SIMD %0d must divide MW %0d", SIMD, MW);
@@ -218,8 +226,12 @@ module bnn_mvau #(
         .m_axis_tvalid(weights_there),
         .m_axis_tready(step)
     );
-    always_ff @(posedge clk) if (step) weights_1 <= drawn;
+    logic [PE*SIMD-1:0] drawn_1;
+
+    always_ff @(posedge clk) if (step) drawn_1 <= drawn;
+    assign weights_1 = drawn_1;
   end else begin : g_memory
+    (* ram_style = RAM_STYLE, rom_style = RAM_STYLE *)
     logic [PE*SLICE_W-1:0] weights[DEPTH];
     logic unused;
 
@@ -227,7 +239,19 @@ module bnn_mvau #(
 
     initial $readmemh(WEIGHT_FILE, weights);
     assign weights_there = 1'b1;
-    always_ff @(posedge clk) if (step) weights_1 <= weights[addr];
+    if (FUSED) begin : g_fused
+      logic [ADDR_W-1:0] addr_1;
+
+      // With an initial value Yosys does not take this register for the memory's own.
+      initial addr_1 = '0;
+      always_ff @(posedge clk) if (step) addr_1 <= addr;
+      assign weights_1 = weights[addr_1];
+    end else begin : g_fetched
+      logic [PE*SLICE_W-1:0] fetched_1;
+
+      always_ff @(posedge clk) if (step) fetched_1 <= weights[addr];
+      assign weights_1 = fetched_1;
+    end
   end
 
   always_ff @(posedge clk) begin
@@ -241,20 +265,18 @@ module bnn_mvau #(
     else if (advance) valid_1 <= step;
   end
 
-  // Stage 2: sums of the slice registered. Stage 3: accumulated, and the group's thresholds or offsets fetched.
+  // Stage 2: sums of the slice registered. Stage 3: accumulated. The group's thresholds or offsets are there when they
+  // are needed: in stage 2 where accumulators start from them, in stage 3 where they are compared.
   logic [PE*PARAM_W-1:0] params[NF];
-  logic [PE*PARAM_W-1:0] params_3;
-  logic [NF_W-1:0] nf_2;
+  logic [PE*PARAM_W-1:0] params_2;
   logic valid_2, first_2, last_2, done_3;
 
   initial $readmemh(PARAM_FILE, params);
 
   always_ff @(posedge clk) begin
     if (advance) begin
-      nf_2    <= nf_1;
       first_2 <= first_1;
       last_2  <= last_1;
-      if (valid_2 && last_2) params_3 <= params[nf_2];
     end
     if (!rst_n) begin
       valid_2 <= 1'b0;
@@ -263,6 +285,19 @@ module bnn_mvau #(
       valid_2 <= valid_1;
       done_3  <= valid_2 && last_2;
     end
+  end
+
+  if (NF <= 8 || !STARTED) begin : g_params_follow
+    logic [NF_W-1:0] nf_2;
+
+    initial nf_2 = '0;
+    always_ff @(posedge clk) if (advance) nf_2 <= nf_1;
+    assign params_2 = params[nf_2];
+  end else begin : g_params_fetched
+    logic [PE*PARAM_W-1:0] fetched_2;
+
+    always_ff @(posedge clk) if (advance && valid_1) fetched_2 <= params[nf_1];
+    assign params_2 = fetched_2;
   end
 
   // Integer inputs and ±1 weights: the dot product is twice the sum over the positive weights, less the sum of
@@ -308,10 +343,19 @@ module bnn_mvau #(
 
   for (genvar pe = 0; pe < PE; pe++) begin : g_pe
     logic [SUM_W-1:0] sum_1, sum_2;
-    logic [ACC_W-1:0] term_2, acc_3;
+    logic [ACC_W-1:0] term_2;
+    logic [SUMS_W-1:0] start_2, from_2, wide_2, acc_3, next_3;
+    logic unused_carry;
     logic [OUT_W-1:0] result_3;
 
-    if (WEIGHT_W == 1) begin : g_dot
+    if (FUSED) begin : g_popcount
+      bnn_popcount #(
+          .WIDTH(SIMD)
+      ) u_popcount (
+          .bits (weights_1[pe*SIMD+:SIMD] ~^ x_1),
+          .count(sum_1)
+      );
+    end else if (WEIGHT_W == 1) begin : g_dot
       bnn_dot #(
           .SIMD      (SIMD),
           .IN_W      (IN_W),
@@ -346,33 +390,67 @@ module bnn_mvau #(
       assign term_2 = (ACC_W'(sum_2) << 1) - total_2;
     end
 
+    if (COUNTS) begin : g_wide_count
+      assign wide_2 = SUMS_W'(term_2);
+    end else begin : g_wide_dot
+      assign wide_2 = SUMS_W'($signed(term_2));
+    end
+
+    // -threshold = ~threshold + 1; the 1 is the carry into the first addition.
+    if (!STARTED) begin : g_start_zero
+      assign start_2 = '0;
+    end else if (!THRESHOLD_EN) begin : g_start_offset
+      assign start_2 = SUMS_W'(params_2[pe*OUT_W+:OUT_W] >> (OUT_W - RAW_W));
+    end else if (COUNTS) begin : g_start_count
+      assign start_2 = ~(SUMS_W'(params_2[pe*ACC_W+:ACC_W]));
+    end else begin : g_start_dot
+      assign start_2 = ~(SUMS_W'($signed(params_2[pe*ACC_W+:ACC_W])));
+    end
+    assign from_2 = first_2 ? start_2 : acc_3;
+    if (THRESHOLD_EN && STARTED) begin : g_carry
+      assign {next_3, unused_carry} = {wide_2, first_2} + {from_2, 1'b1};
+    end else begin : g_no_carry
+      assign unused_carry = 1'b0;
+      assign next_3       = wide_2 + from_2;
+    end
+
     always_ff @(posedge clk) begin
       if (advance && valid_1) sum_2 <= sum_1;
-      if (advance && valid_2) acc_3 <= first_2 ? term_2 : acc_3 + term_2;
+      if (advance && valid_2) acc_3 <= next_3;
       if (advance && done_3) out_4[pe*OUT_W+:OUT_W] <= result_3;
     end
 
     if (!THRESHOLD_EN) begin : g_raw
-      if (COUNTS) begin : g_count
-        assign result_3 = (OUT_W'(acc_3) << 1) + params_3[pe*OUT_W+:OUT_W];
+      if (RAW_W < OUT_W) begin : g_count
+        logic low_3;
+
+        always_ff @(posedge clk) if (advance && valid_2 && first_2) low_3 <= params_2[pe*OUT_W];
+        assign result_3 = {acc_3, low_3};
       end else begin : g_dot
-        assign result_3 = OUT_W'($signed(acc_3)) + params_3[pe*OUT_W+:OUT_W];
+        assign result_3 = acc_3;
+      end
+    end else if (STARTED) begin : g_sign
+      if (OUT_W == 1) begin : g_bipolar
+        assign result_3 = ~acc_3[ACC_W] ^ OUT_BIAS[0];
+      end else begin : g_steps
+        assign result_3 = OUT_W'(OUT_BIAS) + OUT_W'(~acc_3[ACC_W]);
       end
     end else begin : g_threshold
+      logic [LEVELS*ACC_W-1:0] thresholds_3;
       logic [LEVELS-1:0] fires;
+
+      always_ff @(posedge clk) begin
+        if (advance && valid_2 && last_2) thresholds_3 <= params_2[pe*LEVELS*ACC_W+:LEVELS*ACC_W];
+      end
 
       for (genvar level = 0; level < LEVELS; level++) begin : g_level
         if (COUNTS) begin : g_count
-          assign fires[level] = acc_3 >= params_3[(pe*LEVELS+level)*ACC_W+:ACC_W];
+          assign fires[level] = acc_3 >= thresholds_3[level*ACC_W+:ACC_W];
         end else begin : g_dot
-          assign fires[level] = $signed(acc_3) >= $signed(params_3[(pe*LEVELS+level)*ACC_W+:ACC_W]);
+          assign fires[level] = $signed(acc_3) >= $signed(thresholds_3[level*ACC_W+:ACC_W]);
         end
       end
-      if (LEVELS == 1 && OUT_W == 1) begin : g_bipolar
-        assign result_3 = fires ^ OUT_BIAS[0];
-      end else begin : g_steps
-        assign result_3 = OUT_W'(OUT_BIAS) + OUT_W'($countones(fires));
-      end
+      assign result_3 = OUT_W'(OUT_BIAS) + OUT_W'($countones(fires));
     end
   end
 

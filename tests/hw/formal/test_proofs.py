@@ -106,8 +106,8 @@ MUTANTS = {
         "mvau",
         "bipolar",
         "bnn_mvau",
-        "first_2 ? term_2 : acc_3 + term_2",
-        "acc_3 + term_2",
+        "first_2 ? start_2 : acc_3",
+        "acc_3",
     ),
     "mvau forgets the total": (
         "mvau",

@@ -146,6 +146,8 @@ def mvau_units(unit, pack_beats, rng, memories):
         (BIPOLAR, 8, 8, 8, 2, 3, DataType("UINT2")),
         (BIPOLAR, 140, 4, 70, 2, 1, BIPOLAR),
         (BIPOLAR, 6, 4, 1, 1, 1, BIPOLAR),
+        (BIPOLAR, 6, 40, 2, 2, 1, BIPOLAR),
+        (BIPOLAR, 6, 40, 3, 2, 0, None),
         (UINT8, 12, 6, 4, 3, 1, BIPOLAR),
         (UINT8, 12, 2, 3, 2, 0, None),
         (DataType("INT4"), 5, 3, 1, 1, 0, None),
