@@ -9,6 +9,8 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, Literal, TypeVar, cast, get_args
 
 from export.errors import InputError
+from quant_models.resspec import KIND as RESNET_KIND
+from quant_models.resspec import ResNetSpec, resnet_from_dict
 from quant_models.spec import (
     MAX_INPUTS,
     MAX_LAYERS,
@@ -198,12 +200,12 @@ class ConvSpec:
         return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
 
 
-NetworkSpec = MlpSpec | ConvSpec
+NetworkSpec = MlpSpec | ConvSpec | ResNetSpec
 _T = TypeVar("_T", ConvStage, ConvSpec)
 
 
 def network_from_dict(values: object, *, where: str = "spec") -> NetworkSpec:
-    """Build either kind of spec from the mapping that its ``to_dict`` gives; without ``kind`` it is dense.
+    """Build any kind of spec from the mapping that its ``to_dict`` gives; without ``kind`` it is dense.
 
     Raises:
         InputError: With the path to the bad field in its message.
@@ -211,8 +213,12 @@ def network_from_dict(values: object, *, where: str = "spec") -> NetworkSpec:
     if not isinstance(values, Mapping) or "kind" not in values:
         return spec_from_dict(values, where=where)
     given = dict(cast("Mapping[str, Any]", values))
-    if (kind := given.pop("kind")) != KIND:
-        raise InputError(f"{where}.kind: unknown kind {str(kind)[:100]!r}", hint=f"known: {KIND}")
+    kind = given.pop("kind")
+    if kind == RESNET_KIND:
+        return resnet_from_dict(given, where=where)
+    if kind != KIND:
+        known = f"known: {KIND}, {RESNET_KIND}"
+        raise InputError(f"{where}.kind: unknown kind {str(kind)[:100]!r}", hint=known)
     if isinstance(stages := given.get("stages"), list):
         given["stages"] = tuple(
             _build(ConvStage, stage, f"{where}.stages[{index}]")

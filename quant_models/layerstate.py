@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import Any, cast
 
@@ -23,6 +23,7 @@ from quant_models.layers import (
     Scale,
 )
 from quant_models.mlp import BinaryMlp, Network
+from quant_models.resspec import STEM_KERNEL, ResNetSpec
 from quant_models.stochastic import StochasticConv2d
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -79,6 +80,8 @@ def restore_network(model: Network, arrays: Arrays) -> None:
 
 def expected_layout(spec: NetworkSpec) -> Layout:
     """Return shape and type of each tensor that a network's file must hold."""
+    if isinstance(spec, ResNetSpec):
+        return _resnet_layout(spec)
     expected: Layout = {}
     norms = list(spec.hidden)
     classifier: StageWeights = "binary"
@@ -95,9 +98,24 @@ def expected_layout(spec: NetworkSpec) -> Layout:
     for index, (inputs, outputs) in enumerate(zip(spec.widths[:-1], spec.widths[1:], strict=True)):
         last = index == len(spec.hidden)
         expected |= _weight_layout(f"linear.{index}", (outputs, inputs), classifier if last else "binary")
-    for index, width in enumerate(norms):
-        expected |= {f"norm.{index}.{name}": ((width,), np.float32) for name in _NORM}
-    return expected
+    return expected | _norm_layout(norms)
+
+
+def _resnet_layout(spec: ResNetSpec) -> Layout:
+    stem = (spec.stages[0][0], spec.input_shape[2], STEM_KERNEL, STEM_KERNEL)
+    expected = _weight_layout("conv.0", stem, "int8")
+    norms = [stem[0]]
+    for index, (outputs, inputs, kernel) in enumerate(spec.convolutions, start=1):
+        expected |= _weight_layout(f"conv.{index}", (outputs, inputs, kernel, kernel), "binary")
+        norms += [inputs, outputs]
+    expected |= _weight_layout("linear.0", (spec.classes, spec.stages[-1][0]), "int8")
+    return expected | _norm_layout(norms)
+
+
+def _norm_layout(widths: Sequence[int]) -> Layout:
+    return {
+        f"norm.{index}.{name}": ((width,), np.float32) for index, width in enumerate(widths) for name in _NORM
+    }
 
 
 def _weight_layout(name: str, shape: tuple[int, ...], weights: StageWeights) -> Layout:

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from quant_models.convnet import BinaryConvNet
 from quant_models.convspec import ConvSpec
 from quant_models.layers import BatchNorm, BinaryActivation, BinaryLinear, FixedPointAffine, InputGrid
+from quant_models.resnet import BinaryResNet
+from quant_models.resspec import ResNetSpec
 from quant_models.spec import MlpSpec
 
 _SCALE_FRACTION_BITS = 6
@@ -59,7 +61,7 @@ class BinaryMlp(nn.Module):
         return accumulators * 2.0**-self._shift
 
 
-Network = BinaryMlp | BinaryConvNet
+Network = BinaryMlp | BinaryConvNet | BinaryResNet
 
 
 @overload
@@ -70,6 +72,16 @@ def build_model(spec: MlpSpec) -> BinaryMlp: ...
 def build_model(spec: ConvSpec) -> BinaryConvNet: ...
 
 
-def build_model(spec: MlpSpec | ConvSpec) -> Network:
+@overload
+def build_model(spec: ResNetSpec) -> BinaryResNet: ...
+
+
+def build_model(spec: MlpSpec | ConvSpec | ResNetSpec) -> Network:
     """Build the network with fresh weights from torch's global random generator, in training mode."""
-    return BinaryConvNet(spec) if isinstance(spec, ConvSpec) else BinaryMlp(spec)
+    match spec:
+        case MlpSpec():
+            return BinaryMlp(spec)
+        case ConvSpec():
+            return BinaryConvNet(spec)
+        case ResNetSpec():
+            return BinaryResNet(spec)

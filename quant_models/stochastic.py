@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from export.draws import MEAN_EXPONENT, draw_weights
-from export.onnxdraws import DRAW_DOMAIN, DRAW_OPERATOR
+from export.onnxdraws import DRAW_DOMAIN, DRAW_LAYER, DRAW_OPERATOR
 
 _LOWEST, _HIGHEST = -(1 << MEAN_EXPONENT), (1 << MEAN_EXPONENT) - 1
 # Galloway et al. (ICLR 2018) start from a truncated normal distribution of this width.
@@ -130,4 +130,15 @@ class _DrawnInOnnx(torch.autograd.Function):
 
 
 def _drawn_in_onnx(means: Tensor, layer: int) -> Tensor:
-    return cast("Tensor", _DrawnInOnnx.apply(means, layer))
+    if not torch.compiler.is_exporting():
+        return cast("Tensor", _DrawnInOnnx.apply(means, layer))
+    # torch's newer exporter looks into autograd functions and would leave nothing of this one.
+    operator: Any = torch.onnx.ops.symbolic
+    return operator(
+        f"{DRAW_DOMAIN}::{DRAW_OPERATOR}",
+        (means,),
+        {DRAW_LAYER: layer},
+        dtype=means.dtype,
+        shape=means.shape,
+        version=1,
+    )
