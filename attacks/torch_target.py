@@ -14,7 +14,7 @@ from attacks.drawing import set_frames
 from attacks.evaluation import evaluating
 from export.draws import check_seed
 from export.errors import CheckFailedError, InputError
-from export.graph import DataflowGraph, IntArray, Mvau, Thresholding
+from export.graph import DataflowGraph, IntArray, Mvau, Node, Pool, Thresholding
 from hw.target import ImageArray, Inference, TargetKind, check_images
 
 
@@ -74,6 +74,9 @@ class TorchTarget:
     def trace(self, images: ImageArray, first_frame: int = 0) -> dict[str, IntArray]:
         """Return the outputs of all nodes with thresholds and of the last one, int64 ``(N, ...)``, by name.
 
+        Where the module pools before its sign, the output is that of the pool behind the node. A node whose
+        channels lowering inverted, which has no tensor in the file, is left out.
+
         Raises:
             InputError: The module has another number of sign functions than the graph has thresholds.
             CheckFailedError: An activation is not ±1, or its shape isn't the node's.
@@ -93,7 +96,8 @@ class TorchTarget:
                         f"the graph has {len(nodes)} nodes with thresholds",
                         hint="give each sign function of the module an attribute emits_activation = True",
                     )
-                part = {n.name: self._stream(n, output) for n, output in zip(nodes, outputs, strict=True)}
+                pairs = [p for p in zip(nodes, outputs, strict=True) if self._is_comparable(p[0])]
+                part = dict(self._stream(node, output) for node, output in pairs)
                 parts.append(part | {self.graph.nodes[-1].name: logits})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -138,18 +142,33 @@ class TorchTarget:
             for handle in handles:
                 handle.remove()
 
-    def _stream(self, node: Mvau | Thresholding, output: Tensor) -> IntArray:
-        """Return an activation in the graph's order (NHWC) as int64, an integer one on its own grid."""
-        name = node.name
+    def _is_comparable(self, node: Mvau | Thresholding) -> bool:
+        """Whether a node's integers are the module's; of a graph that knows no tensors all are."""
+        is_surrogate = getattr(self.module, "channels_last", False)
+        return is_surrogate or node.source is not None or all(n.source is None for n in self.graph.nodes)
+
+    def _stream(self, node: Mvau | Thresholding, output: Tensor) -> tuple[str, IntArray]:
+        """Return a stream's name, and its values in the graph's order (NHWC), integers on their own grid."""
         height_first = output.ndim == 4 and not getattr(self.module, "channels_last", False)
         values = (output.permute(0, 2, 3, 1) if height_first else output).double().numpy()
         if not node.out_type.is_bipolar and node.source is not None:
             values = np.ldexp(values, node.source.exponent)
         integers = values.astype(np.int64)
-        if values.shape[1:] != self.graph.shapes[name] or not np.array_equal(integers, values):
-            raise CheckFailedError(
-                f"the torch module's activation for {name} has shape {values.shape[1:]} "
-                f"where the graph has {self.graph.shapes[name]}, or values that are no integers",
-                node=name,
-            )
-        return integers
+        for name in self._places(node):
+            shape = self.graph.shapes[name]
+            # One pixel has the same order flat.
+            is_pixel = values.ndim == 2 and shape == (1, 1, values.shape[1])
+            if (is_pixel or values.shape[1:] == shape) and np.array_equal(integers, values):
+                return name, integers.reshape(-1, *shape)
+        raise CheckFailedError(
+            f"the torch module's activation for {node.name} has shape {values.shape[1:]} "
+            f"where the graph has {self.graph.shapes[node.name]}, or values that are no integers",
+            node=node.name,
+        )
+
+    def _places(self, node: Node) -> list[str]:
+        """Return the names of a node and of the pools that follow it."""
+        names = [node.name]
+        while len(readers := self.graph.readers(names[-1])) == 1 and isinstance(readers[0], Pool):
+            names.append(readers[0].name)
+        return names

@@ -14,6 +14,7 @@ from export.onnxfile import OnnxNode
 from export.onnxtensor import MAX_ELEMENTS, Array
 
 _CAST_TYPES = {1: np.float32, 6: np.int32, 7: np.int64, 11: np.float64}
+_SHAPE_OPERATORS = ("Gather", "Concat", "Slice", "Cast", "Shape", "ConstantOfShape")
 _INTEGER_OPERATORS = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply}
 
 
@@ -49,7 +50,7 @@ def _fold(node: OnnxNode, arguments: list[Array | None]) -> Array:
     _check_size(node, given)
     if not node.domain and node.op_type in _INTEGER_OPERATORS and all(v.dtype.kind in "iu" for v in given):
         return _INTEGER_OPERATORS[node.op_type](*given)
-    if not node.domain and node.op_type in ("Gather", "Concat", "Slice", "Cast", "Shape"):
+    if not node.domain and node.op_type in _SHAPE_OPERATORS:
         return _shape_operator(node, first, arguments, given)
     operations = bind(node, [None, *arguments[1:]], 0, first.ndim)
     if operations is None:
@@ -90,6 +91,8 @@ def _shape_operator(node: OnnxNode, first: Array, arguments: list[Array | None],
             axis = attributes.integer(node, "axis", 0)
             _limit(node, first.size * max(1, index.size))
             return np.take(first, index, axis=axis)
+        case "ConstantOfShape":
+            return _filled(node, first)
         case "Concat":
             _limit(node, sum(value.size for value in given))
             return np.concatenate(given, axis=attributes.integer(node, "axis", 0))
@@ -102,6 +105,22 @@ def _shape_operator(node: OnnxNode, first: Array, arguments: list[Array | None],
             return _slice(node, first, arguments)
 
 
+def _filled(node: OnnxNode, shape: Array) -> Array:
+    value = node.attributes.get("value", np.zeros(1, np.float32))
+    if (
+        not isinstance(value, np.ndarray)
+        or value.size != 1
+        or shape.dtype.kind not in "iu"
+        or shape.ndim != 1
+    ):
+        raise refuse(node, "needs a constant shape and one value")
+    sizes = [int(size) for size in shape]
+    if any(size < 0 for size in sizes):
+        raise refuse(node, f"makes a constant of the shape {sizes}")
+    _limit(node, prod(sizes))
+    return np.full(sizes, value.reshape(()))
+
+
 def _slice(node: OnnxNode, first: Array, arguments: list[Array | None]) -> Array:
     starts = attributes.integers(node, "starts") or attributes.integer_input(node, arguments, 1)
     ends = attributes.integers(node, "ends") or attributes.integer_input(node, arguments, 2)
@@ -111,9 +130,9 @@ def _slice(node: OnnxNode, first: Array, arguments: list[Array | None]) -> Array
     steps = attributes.integer_input(node, arguments, 4) or (1,) * len(starts)
     slices = [slice(None)] * first.ndim
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-        if step < 1:
-            raise refuse(node, "slices backwards")
-        slices[axis] = slice(start, end, step)
+        # An end before the first element, as files write "to the very front", is Python's None.
+        stop = None if step < 0 and end < -first.shape[axis] else end
+        slices[axis] = slice(start, stop, step)
     return first[tuple(slices)]
 
 
@@ -126,7 +145,7 @@ def shape_slice(node: OnnxNode, shape: tuple[int, ...]) -> Array:
 
 def _check_size(node: OnnxNode, given: list[Array]) -> None:
     """Refuse operands whose broadcast would be huge; elementwise operators are the ones that grow."""
-    if node.op_type in ("Gather", "Concat", "Slice", "Cast", "Shape"):
+    if node.op_type in _SHAPE_OPERATORS:
         return
     small = [value for value in given if value.size != 1]
     if small:
