@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import gcd
+from math import frexp, gcd
 
 import numpy as np
 import numpy.typing as npt
 
 from export.graph import IntArray, Source
 from export.lowering.evaluate import alternatives, evaluate, find_source, match_exponent
-from export.lowering.operations import FloatArray
+from export.lowering.operations import FloatArray, multiply
 from export.lowering.refusal import refuse
 from export.lowering.steps import LinearStep, PointwiseStep
 from export.lowering.stream import MAX_GRID_BITS, common_divisor, on_grid
@@ -65,13 +65,42 @@ def lower_logits(
         LoweringError: The logits' order can't be kept by integers.
     """
     if exponent is not None:
-        return _per_class(linear, accumulators, steps, exponent)
+        shifted = _on_the_files_grid(linear, accumulators, steps, exponent)
+        return shifted or _per_class(linear, accumulators, steps, exponent)
     uniform = bool(np.all(accumulators.units == accumulators.units[0])) and all(
         parameter.ndim == 0 or np.all(parameter == parameter[0])
         for step in steps
         for parameter in step.operation.parameters
     )
     return _uniform(linear, accumulators, steps) if uniform else _per_class(linear, accumulators, steps)
+
+
+def _on_the_files_grid(
+    linear: LinearStep, accumulators: Accumulators, steps: Sequence[PointwiseStep], exponent: int
+) -> Logits | None:
+    """Keep a tail that only multiplies by powers of two, which needs no look at each sum; else None."""
+    factor = 2.0**exponent
+    for step in steps:
+        values = [np.unique(parameter) for parameter in step.operation.parameters]
+        if step.operation.function is not multiply or len(values[0]) != 1 or values[0][0] <= 0:
+            return None
+        factor *= float(values[0][0])
+        if frexp(float(values[0][0]))[0] != 0.5:
+            return None
+    scale = accumulators.multiplier * accumulators.units * factor
+    bias = accumulators.offsets * accumulators.units * factor
+    is_whole = np.all(scale == np.rint(scale)) and np.all(bias == np.rint(bias))
+    if not is_whole or max(scale.max(), np.abs(bias).max()) >= 1 << MAX_GRID_BITS:
+        return None
+    uniform = bool(np.all(scale == 1))
+    tensor = steps[-1].tensor if steps else linear.tensor
+    return Logits(
+        negated=np.zeros(len(scale), np.bool_),
+        scale=None if uniform else scale.astype(np.int64),
+        bias=bias.astype(np.int64) if np.any(bias) else None,
+        source=None if tensor is None else Source(tensor=tensor, exponent=exponent),
+        notes=_exactness_note(linear, accumulators, steps),
+    )
 
 
 def _uniform(linear: LinearStep, accumulators: Accumulators, steps: Sequence[PointwiseStep]) -> Logits:
