@@ -166,7 +166,7 @@ def sweep_all(networks: int, seed: int, folder: Path) -> Swept:
     """
     swept, engine = Swept(networks={}), TimingEngine(folder)
     for first in range(seed, seed + networks, BATCH):
-        sweep(range(first, min(first + BATCH, seed + networks)), engine, swept)
+        sweep(range(first, min(first + BATCH, seed + networks)), engine, swept, folder)
         print(f"{swept.runs} runs: {swept.beats:,} beats equal", file=sys.stderr)
     return swept
 

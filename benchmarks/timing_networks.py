@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -109,11 +110,14 @@ class _Builder:
         source, in_type, _ = self._stream
         self._append(Flatten(name=self._name("flatten"), input=source, in_type=in_type))
 
-    def product(self, neurons: int, *, last: bool = False, out_type: DataType | None = None) -> None:
+    def product(
+        self, neurons: int, *, last: bool = False, out_type: DataType | None = None, groups: int = 1
+    ) -> None:
         """Add an Mvau."""
         source, in_type, shape = self._stream
+        inputs = int(shape[-1]) // groups
         out_type = out_type or _HIDDEN[self._rng.integers(3)]
-        weights = self._rng.choice(np.array([-1, 1], np.int8), (neurons, shape[-1]))
+        weights = self._rng.choice(np.array([-1, 1], np.int8), (neurons, inputs))
         scale = self._rng.integers(-9, 10, neurons) if last and self._rng.integers(2) else None
         self._append(
             Mvau(
@@ -121,14 +125,13 @@ class _Builder:
                 input=source,
                 in_type=in_type,
                 weights=weights,
-                thresholds=None
-                if last
-                else self._thresholds(neurons, out_type, -int(shape[-1]), int(shape[-1])),
+                groups=groups,
+                thresholds=None if last else self._thresholds(neurons, out_type, -inputs, inputs),
                 scale=scale,
             )
         )
 
-    def windows(self, kernel: tuple[int, int], stride: tuple[int, int]) -> None:
+    def windows(self, kernel: tuple[int, int], stride: tuple[int, int], groups: int = 1) -> None:
         """Add an Swg."""
         source, in_type, _ = self._stream
         self._append(Swg(name=self._name("swg"), input=source, in_type=in_type, kernel=kernel, stride=stride))
@@ -144,8 +147,11 @@ class _Builder:
         if self._rng.integers(2):
             top, left, bottom, right = (int(n) for n in self._rng.integers(0, 3, 4))
             self.pad((top, left, bottom, right))
-        self.windows(self._window(3), self._stride())
-        self.product(int(self._rng.integers(1, 5)))
+        neurons = int(self._rng.integers(1, 5))
+        common = math.gcd(neurons, self._stream[2][2])
+        groups = int(self._rng.choice(divisors(common)))
+        self.windows(self._window(3), self._stride(), groups)
+        self.product(neurons, groups=groups)
 
     def pool(self) -> None:
         """Add a Pool."""
@@ -157,6 +163,7 @@ class _Builder:
                 in_type=in_type,
                 kernel=self._window(2),
                 stride=self._stride(),
+                mode=("max", "sum")[self._rng.integers(2)],
             )
         )
 

@@ -73,21 +73,22 @@ class _Moves:
     outputs: IntArray
 
 
-def sweep(seeds: Sequence[int], engine: TimingEngine, swept: Swept) -> None:
+def sweep(seeds: Sequence[int], engine: TimingEngine, swept: Swept, folder: Path) -> None:
     """Compare one batch of networks.
 
     Args:
         seeds: Of the networks, at most `BATCH`.
         engine: The timing model.
         swept: Grows by what was compared.
+        folder: Where what several batches share is kept.
 
     Raises:
         DivergenceError: A beat moves in another cycle; the message has the seed of the network.
         ToolError: There is no Verilator or no compiler, or it fails.
     """
     cases = [_make_case(seed) for seed in seeds]
-    with tempfile.TemporaryDirectory() as folder:
-        moves = _simulate(cases, Path(folder))
+    with tempfile.TemporaryDirectory(dir=folder) as build:
+        moves = _simulate(cases, Path(build))
     for case, measured in zip(cases, moves, strict=True):
         for stalls, one in zip(case.stalls, measured, strict=True):
             _compare(case, stalls, one, engine, swept)
@@ -196,16 +197,33 @@ def _build(cases: Sequence[_Case], folder: Path) -> Path:
         cwd=folder,
     )
     generated = sorted(path.name for path in (folder / "model").glob("*.cpp"))
-    runtime = ("verilated.cpp", "verilated_threads.cpp")
-    text = "".join(f'#include "{name}"\n' for name in (*generated, str(_DRIVER), *runtime))
+    text = "".join(f'#include "{name}"\n' for name in (*generated, str(_DRIVER)))
     (folder / "all.cpp").write_text(text, encoding="utf-8")
-    includes = [f"-I{path}" for path in ("model", verilator.include, verilator.include / "vltstd")]
+    objects = _compile_runtime(folder.parent)
     run_tool(
-        (compiler.command, *_COMPILE, *includes, "-pthread", "all.cpp", "-o", "sweep"),
+        (compiler.command, *_COMPILE, *_includes(), "-pthread", "all.cpp", *objects, "-o", "sweep"),
         what="the C++ compiler",
         cwd=folder,
     )
     return folder / "sweep"
+
+
+def _compile_runtime(folder: Path) -> list[str]:
+    """Compile what all builds share, once; returns the objects."""
+    compiler, include = find_compiler(), find_verilator().include
+    objects: list[str] = []
+    for name in ("verilated", "verilated_threads"):
+        target = folder / f"{name}.o"
+        objects.append(str(target))
+        if not target.exists():
+            command = (compiler.command, *_COMPILE, *_includes(), "-c", str(include / f"{name}.cpp"))
+            run_tool((*command, "-o", str(target)), what="the C++ compiler", cwd=folder)
+    return objects
+
+
+def _includes() -> list[str]:
+    include = find_verilator().include
+    return [f"-I{path}" for path in ("model", include, include / "vltstd")]
 
 
 def _top_text(cases: Sequence[_Case]) -> str:

@@ -14,11 +14,14 @@ from hw.timing.joins import Duplicate, Sum
 from hw.timing.modules import Fifo, Module, Mvau, Pipeline, WidthConverter
 from hw.timing.windows import Padding, Pool, SlidingWindow
 
+# bnn_draw's first word is there in this cycle after a reset, and from then on there always is one.
+_DRAW_CYCLES = 18
 _Parameters = Mapping[str, int]
 
 
 def _mvau(p: _Parameters) -> Mvau:
-    return Mvau(p["MW"] // p["SIMD"], p["MH"] // p["PE"] // p.get("GROUPS", 1))
+    turns = p["MH"] // p["PE"] // p.get("GROUPS", 1)
+    return Mvau(p["MW"] // p["SIMD"], turns, _DRAW_CYCLES if p.get("DRAW", 0) else 0)
 
 
 _MODELS: dict[str, Callable[[_Parameters], Module]] = {

@@ -17,7 +17,7 @@ from hw.timing.modules import Fifo, Module, Mvau, Pipeline, WidthConverter
 from hw.timing.windows import Padding, Pool, SlidingWindow
 
 # Words of a row: the kind, then its parameters. The kinds are numbered as in native/job.hpp.
-ROW_WORDS = 12
+ROW_WORDS = 16
 _PIPELINE, _MVAU, _FIFO, _CONVERTER, _PADDING, _WINDOW, _POOL, _DUPLICATE, _SUM = range(9)
 _OUTSIDE = -1
 
@@ -116,7 +116,7 @@ def _deepened(instance: Instance, depths: Mapping[str, int]) -> Instance:
 def _encode(model: Module) -> tuple[int, ...]:
     match model:
         case Mvau():
-            return _MVAU, model.latency_cycles, model.synapse_fold, model.steps // model.synapse_fold
+            return _MVAU, model.latency_cycles, model.synapse_fold, model.turns, model.first_cycle
         case Pipeline():
             return _PIPELINE, model.latency_cycles
         case Fifo():
@@ -129,6 +129,7 @@ def _encode(model: Module) -> tuple[int, ...]:
             return (
                 *(_WINDOW, model.depth, model.row_beats, model.kernel_rows, model.columns, model.rows),
                 *(model.skip_beats, model.step, model.row_step, model.frame_step),
+                *(model.group_beats, model.hop, model.groups),
             )
         case Pool():
             return _POOL, model.window_beats, model.silent_beats

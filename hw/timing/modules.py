@@ -126,33 +126,43 @@ class Pipeline(Single):
 
 
 class Mvau(Pipeline):
-    """bnn_mvau: takes SF beats, then replays them for the other NF - 1 groups; one output beat a group."""
+    """bnn_mvau: takes a vector of SF beats, then replays it for its other groups of neurons.
 
-    def __init__(self, synapse_fold: int, neuron_fold: int) -> None:
+    Args:
+        synapse_fold: Beats of a vector.
+        turns: Output beats of a vector.
+        first_cycle: First cycle after a reset in which it works: when drawn weights are there.
+    """
+
+    def __init__(self, synapse_fold: int, turns: int, first_cycle: int = 0) -> None:
         super().__init__(MVAU_LATENCY_CYCLES)
-        self.synapse_fold = synapse_fold
-        self.steps = synapse_fold * neuron_fold
-        self._step = 0
+        self.synapse_fold, self.turns, self.first_cycle = synapse_fold, turns, first_cycle
+        self._step = self._cycle = 0
 
     def ready(self, out_ready: bool) -> bool:
         """Whether s_axis_tready is high."""
-        return self._step < self.synapse_fold and super().ready(out_ready)
+        return self._has_weights() and self._step < self.synapse_fold and super().ready(out_ready)
 
     def use(self, offered: bool, out_ready: bool) -> Activity:
         """What this cycle is used for: a step of the replay is work as well."""
-        return count_as(super().ready(out_ready), offered or self._step >= self.synapse_fold)
+        return count_as(super().ready(out_ready), self._steps(offered))
 
     def edge(self, offered: bool, out_ready: bool) -> None:
         """The clock edge."""
-        if not super().ready(out_ready):
-            return
-        self._advance()
-        if offered or self._step >= self.synapse_fold:
-            self._step += 1
-            if self._step % self.synapse_fold == 0:
-                self._remaining.append(self.latency_cycles - 1)
-            if self._step == self.steps:
-                self._step = 0
+        if super().ready(out_ready):
+            self._advance()
+            if self._steps(offered):
+                self._step += 1
+                if self._step % self.synapse_fold == 0:
+                    self._remaining.append(self.latency_cycles - 1)
+                self._step %= self.synapse_fold * self.turns
+        self._cycle += 1
+
+    def _steps(self, offered: bool) -> bool:
+        return self._has_weights() and (offered or self._step >= self.synapse_fold)
+
+    def _has_weights(self) -> bool:
+        return self._cycle >= self.first_cycle
 
 
 class Fifo(Single):

@@ -69,15 +69,19 @@ class SlidingWindow(_Registered):
         self.rows = (height - kernel_h) // stride_h + 1
         self.columns = (width - kernel_w) // stride_w + 1
         self.kernel_rows = kernel_h
-        self.row_beats = kernel_w * beats
-        self.skip_beats = (width - kernel_w) * beats + 1
+        self.groups = p.get("GROUPS", 1)
+        # Beats of a pixel that belong to a group; from the last of them to the first one of the next pixel.
+        self.group_beats = beats // self.groups
+        self.hop = beats - self.group_beats + 1
+        self.row_beats = kernel_w * self.group_beats
+        self.skip_beats = (width - kernel_w) * beats + self.hop
         down = stride_h * width * beats
         self.step = stride_w * beats
         self.row_step = down - (self.columns - 1) * self.step
         self.frame_step = height * width * beats - (self.rows - 1) * down - (self.columns - 1) * self.step
         extent = ((kernel_h - 1) * width + kernel_w) * beats
         self.depth = p.get("DEPTH", extent + max(extent, down) + kernel_h * kernel_w * beats)
-        self._have = self._offset = self._beat = self._ky = self._x = self._y = 0
+        self._have = self._offset = self._beat = self._ky = self._group = self._x = self._y = 0
 
     def ready(self, out_ready: bool) -> bool:
         """Whether s_axis_tready is high."""
@@ -99,14 +103,18 @@ class SlidingWindow(_Registered):
     def _fetch(self) -> None:
         self._beat += 1
         if self._beat < self.row_beats:
-            self._offset += 1
+            self._offset += self.hop if self._beat % self.group_beats == 0 else 1
             return
         self._beat = 0
         self._ky += 1
         if self._ky < self.kernel_rows:
             self._offset += self.skip_beats
             return
-        self._ky = self._offset = 0
+        self._ky = 0
+        self._group = (self._group + 1) % self.groups
+        self._offset = self._group * self.group_beats
+        if self._group:
+            return
         self._x += 1
         if self._x < self.columns:
             self._have -= self.step

@@ -27,7 +27,16 @@ def engine(simulator_cache):
 
 
 def make_chain(
-    height, width, channels, *, borders=(0, 0, 0, 0), kernel=(1, 1), stride=(1, 1), pool=False, depth=None
+    height,
+    width,
+    channels,
+    *,
+    borders=(0, 0, 0, 0),
+    kernel=(1, 1),
+    stride=(1, 1),
+    pool=False,
+    depth=None,
+    groups=1,
 ):
     """Padding, a FIFO, windows, and perhaps pooling over them; one channel a beat, 8 bits."""
     top, left, bottom, right = borders
@@ -35,6 +44,7 @@ def make_chain(
     padding = {"HEIGHT": height, "WIDTH": width, "TOP": top, "LEFT": left, "BOTTOM": bottom, "RIGHT": right}
     high, wide = height + top + bottom, width + left + right
     windows = {"HEIGHT": high, "WIDTH": wide, "KERNEL_H": kernel[0], "KERNEL_W": kernel[1]}
+    windows |= {"GROUPS": groups} if groups > 1 else {}
     windows |= {"STRIDE_H": stride[0], "STRIDE_W": stride[1]} | ({} if depth is None else {"DEPTH": depth})
     rows, columns = (high - kernel[0]) // stride[0] + 1, (wide - kernel[1]) // stride[1] + 1
     pixels = kernel[0] * kernel[1]
@@ -101,10 +111,12 @@ def test_native_equals_python(data, engine):
         data.draw(st.integers(1, min(3, height + borders[0] + borders[2]))),
         data.draw(st.integers(1, min(3, width + borders[1] + borders[3]))),
     )
+    channels = data.draw(st.sampled_from([1, 2, 3, 4]))
     chain = make_chain(
         height,
         width,
-        data.draw(st.integers(1, 3)),
+        channels,
+        groups=data.draw(st.sampled_from([g for g in (1, 2, 3, 4) if channels % g == 0])),
         borders=borders,
         kernel=kernel,
         stride=data.draw(st.tuples(st.integers(1, 3), st.integers(1, 3))),

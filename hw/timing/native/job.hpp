@@ -8,11 +8,13 @@ namespace timing {
 // The same numbers as in hw/timing/encoding.py.
 enum Kind : int64_t {
     kPipeline = 0,   // latency
-    kMvau = 1,       // latency, synapse fold, neuron fold
+    kMvau = 1,       // latency, synapse fold, output beats of a vector, first cycle of work
     kFifo = 2,       // depth
     kConverter = 3,  // units of an input beat, units of an output beat
     kPadding = 4,    // beats of a row, rows, first and end column of the map, first and end row of it
-    kWindow = 5,     // depth, beats of a kernel row, kernel rows, columns, rows, skip, step, row step, frame step
+    // Depth, beats of a kernel row, kernel rows, columns, rows, skip, step, row step, frame step, beats of a pixel in a
+    // group, hop, groups.
+    kWindow = 5,
     kPool = 6,       // beats of a window, of these before the last pixel
     kDuplicate = 7,
     kSum = 8
@@ -21,7 +23,7 @@ enum Kind : int64_t {
 // A row of the array of modules.
 struct ModuleRow {
     int64_t kind;
-    int64_t p[11];
+    int64_t p[15];
 };
 
 // A row of the array of streams.

@@ -85,9 +85,10 @@ T waits(const Stream<T>& out, int64_t end) {
 template <class T>
 class Pipeline : public Module<T> {
 public:
-    Pipeline(Stream<T>& in, Stream<T>& out, int64_t latency, int64_t synapse_fold, int64_t neuron_fold)
+    Pipeline(Stream<T>& in, Stream<T>& out, int64_t latency, int64_t synapse_fold, int64_t neuron_fold,
+             int64_t first_cycle)
         : in_{in}, out_{out}, latency_{latency}, synapse_fold_{synapse_fold}, neuron_fold_{neuron_fold},
-          past_{neuron_fold + latency + 1}, due_(past_ + out.beats, T{-1}), step_{-1} {
+          first_cycle_{first_cycle}, past_{neuron_fold + latency + 1}, due_(past_ + out.beats, T{-1}), step_{-1} {
         out.paced = true;
         out.keep(past_ + 1);
     }
@@ -130,7 +131,7 @@ private:
 
     // The next input beat; false if it depends on an output beat that has not moved yet.
     bool take() {
-        const T valid = in_.valid(in_.moved);
+        const T valid = larger(in_.valid(in_.moved), T{first_cycle_});
         T step = larger(step_ + 1, valid - stalled_);
         while (passed_ < out_.offered && at_most(due(passed_), step)) {
             if (passed_ >= out_.moved) return false;
@@ -171,7 +172,7 @@ private:
     }
 
     Stream<T>&in_, &out_;
-    int64_t latency_, synapse_fold_, neuron_fold_, past_;
+    int64_t latency_, synapse_fold_, neuron_fold_, first_cycle_, past_;
     std::vector<T> due_;     // step at which an output beat comes out
     T step_, stalled_{0};    // of the last step that is spoken for
     int64_t passed_ = 0;     // output beats that `stalled_` includes

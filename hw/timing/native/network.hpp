@@ -116,8 +116,9 @@ private:
         const ModuleRow& row = job.modules[index - 1];
         Stream<T>&in = *ports.in[0], &out = *ports.out[0];
         switch (row.kind) {
-            case kPipeline: return std::make_unique<Pipeline<T>>(in, out, row.p[0], 1, 1);
-            case kMvau: return std::make_unique<Pipeline<T>>(in, out, row.p[0], row.p[1], row.p[2]);
+            case kPipeline: return std::make_unique<Pipeline<T>>(in, out, row.p[0], 1, 1, 0);
+            case kMvau:
+                return std::make_unique<Pipeline<T>>(in, out, row.p[0], row.p[1], row.p[2], row.p[3]);
             case kFifo: return std::make_unique<Fifo<T>>(in, out, row.p[0]);
             case kPadding: return std::make_unique<Padding<T>>(in, out, row.p);
             case kWindow: return std::make_unique<Window<T>>(in, out, row.p);

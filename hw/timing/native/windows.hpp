@@ -66,15 +66,17 @@ private:
 template <class T>
 class Window : public Module<T> {
 public:
-    // p: depth, beats of a kernel row, kernel rows, columns, rows, skip, step, row step, frame step.
+    // p: as in job.hpp.
     Window(Stream<T>& in, Stream<T>& out, const int64_t* p)
-        : in_{in}, out_{out}, reads_{p[1] * p[2]}, windows_{p[3] * p[4]} {
+        : in_{in}, out_{out}, reads_{p[1] * p[2] * p[11]}, windows_{p[3] * p[4]} {
         std::vector<int64_t> dropped;  // beats of the frame, after each window
         int64_t base = 0;
         for (int64_t window = 0; window < windows_; ++window) {
-            for (int64_t read = 0, offset = 0; read < reads_; ++read) {
-                need_.push_back(base + offset);
-                offset += (read + 1) % p[1] == 0 ? p[5] : 1;
+            for (int64_t group = 0; group < p[11]; ++group) {
+                for (int64_t read = 1, offset = group * p[9]; read <= p[1] * p[2]; ++read) {
+                    need_.push_back(base + offset);
+                    offset += read % p[1] == 0 ? p[5] : read % p[9] == 0 ? p[10] : 1;
+                }
             }
             base += (window + 1) % p[3] != 0 ? p[6] : window + 1 < windows_ ? p[7] : p[8];
             dropped.push_back(base);
