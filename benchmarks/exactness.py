@@ -1,9 +1,11 @@
 """All integer logits of all targets, over a whole test set and as many adversarial images: 0 differences.
 
-    python -m benchmarks.exactness [--json] [--data-dir DIR] [--keep DIR]
+    python -m benchmarks.exactness [--json] [--models NAMES] [--data-dir DIR] [--keep DIR]
 
 PGD images are crafted in PyTorch for each network. torch, reference and emulator compute all of them; rtl and
-qonnx are slower and take the first ones. With ``--keep`` the work goes on where an earlier call stopped.
+qonnx are slower and take the first ones. How many, how far a pixel may move and how fast the hardware is
+folded depends on the network, see `plan_of`; the command line can overrule it. With ``--keep`` the work goes
+on where an earlier call stopped.
 """
 
 from __future__ import annotations
@@ -45,13 +47,33 @@ from hw.reference import ReferenceTarget
 from hw.rtl_target import RtlTarget
 from hw.target import Target
 from quant_models.checkpoint import load_checkpoint
+from quant_models.convspec import ConvSpec
 from quant_models.data import ImageSet, load_dataset
 from quant_models.zoo import shipped_path
 
-_BATCH = 2000
-_RTL_ALL = "tfc"
-_RTL_IMAGES = 1000
+_MODELS = ("tfc-mnist", "sfc-mnist", "lfc-mnist", "paper-cnn-64-mnist", "paper-cnn-64-scaled-mnist")
+_BATCH = 500
 _CLOCK_MHZ = 100.0
+_SAY_EVERY_S = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is compared of one network.
+
+    Attributes:
+        images: Test images, each also attacked, for torch, reference and emulator.
+        rtl_images: The first ones of them, for rtl.
+        qonnx_images: The first ones of them, for qonnx.
+        radius: Budget of the attack in grey levels.
+        fps: Frames a second at 100 MHz that the hardware is folded for.
+    """
+
+    images: int
+    rtl_images: int
+    qonnx_images: int
+    radius: int
+    fps: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,7 +81,9 @@ class Network:
     """One network in all the forms that the targets need.
 
     Attributes:
-        name: Shipped name, or the checkpoint's file name.
+        name: The network's own name.
+        dataset: What it was trained on.
+        convolutional: Whether it has convolutions.
         module: The torch module.
         model_path: Its QONNX file.
         graph: What that was lowered to.
@@ -67,6 +91,8 @@ class Network:
     """
 
     name: str
+    dataset: str
+    convolutional: bool
     module: nn.Module
     model_path: Path
     graph: DataflowGraph
@@ -78,10 +104,31 @@ def open_network(name: str, folder: Path) -> Network:
     path = Path(name)
     checkpoint = load_checkpoint(path if path.is_file() else shipped_path(name))
     module = checkpoint.build()
-    model_path = folder / f"{path.stem}.onnx"
-    export_qonnx(module, model_path, input_shape=checkpoint.spec.input_shape)
+    spec = checkpoint.spec
+    model_path = folder / f"{spec.name}.onnx"
+    export_qonnx(module, model_path, input_shape=spec.input_shape)
     graph = lower_model(model_path)
-    return Network(name=path.stem, module=module, model_path=model_path, graph=graph, hash=graph_hash(graph))
+    return Network(
+        name=spec.name,
+        dataset=checkpoint.metadata.dataset,
+        convolutional=isinstance(spec, ConvSpec),
+        module=module,
+        model_path=model_path,
+        graph=graph,
+        hash=graph_hash(graph),
+    )
+
+
+def plan_of(network: Network, arguments: argparse.Namespace) -> Plan:
+    """Return the network's plan: what the command line says, else what suits its kind and size."""
+    if network.convolutional:
+        colour = network.graph.input_shape[2] > 1
+        plan = Plan(images=2000, rtl_images=500, qonnx_images=50, radius=8 if colour else 76, fps=3000)
+    else:
+        rtl_images = 10_000 if network.name.startswith("tfc") else 1000
+        plan = Plan(images=10_000, rtl_images=rtl_images, qonnx_images=500, radius=76, fps=100_000)
+    given = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Plan)}
+    return dataclasses.replace(plan, **{name: value for name, value in given.items() if value is not None})
 
 
 def craft(network: Network, data: ImageSet, attack: Pgd, folder: Path) -> AttackArchive:
@@ -131,6 +178,23 @@ def open_target(name: str, network: Network, fps: float) -> Target:
     raise ValueError(f"no target {name}")
 
 
+class Progress:
+    """Tells now and then how many images a target has done.
+
+    Args:
+        name: The network.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name, self._said = name, time.monotonic()
+
+    def __call__(self, target: str, done: int, total: int) -> None:
+        """Take a target's images that are done, and those in all."""
+        if time.monotonic() - self._said >= _SAY_EVERY_S:
+            self._said = time.monotonic()
+            say(f"{self._name}: {target} {done:,} of {total:,}")
+
+
 @cache
 def code_digest() -> str:
     """Return a digest of our sources: a finished comparison only counts for the code that it ran."""
@@ -153,7 +217,14 @@ def compare(network: Network, name: str, archive: AttackArchive, fps: float, fol
     target = open_target(name, network, fps)
     prepare_seconds = time.perf_counter() - start
     torch_target = TorchTarget(network.module, network.graph)
-    report = replay(archive, [torch_target, target], graph_hash=network.hash, trace=True, batch_size=_BATCH)
+    report = replay(
+        archive,
+        [torch_target, target],
+        graph_hash=network.hash,
+        trace=True,
+        batch_size=_BATCH,
+        progress=Progress(network.name),
+    )
     baseline, result = report.targets
     parts = (result.clean, result.adversarial)
     row = {
@@ -178,20 +249,17 @@ def compare(network: Network, name: str, archive: AttackArchive, fps: float, fol
 
 def run(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """Compare all networks and targets."""
-    test = load_dataset(arguments.dataset, data_dir=arguments.data_dir).test
-    data = test.take(np.arange(min(arguments.images, len(test))))
-    attack = Pgd(eps=arguments.radius / 255, steps=arguments.steps)
     rows: list[dict[str, Any]] = []
     for name in arguments.models.split(","):
         network = open_network(name, folder)
-        archive = craft(network, data, attack, folder)
-        rtl_images = arguments.rtl_images
-        if rtl_images is None:
-            rtl_images = len(data) if network.name.startswith(_RTL_ALL) else _RTL_IMAGES
-        limits = {"rtl": rtl_images, "qonnx": arguments.qonnx_images}
+        plan = plan_of(network, arguments)
+        test = load_dataset(arguments.dataset or network.dataset, data_dir=arguments.data_dir).test
+        data = test.take(np.arange(min(plan.images, len(test))))
+        archive = craft(network, data, Pgd(eps=plan.radius / 255, steps=arguments.steps), folder)
+        limits = {"rtl": plan.rtl_images, "qonnx": plan.qonnx_images}
         for target in arguments.targets.split(","):
             part = first_images(archive, limits.get(target, len(data)))
-            rows.append(compare(network, target, part, arguments.fps, folder))
+            rows.append(compare(network, target, part, plan.fps, folder))
     return rows
 
 
@@ -203,13 +271,13 @@ def say(text: str) -> None:
 def table(rows: list[dict[str, Any]]) -> str:
     """Return the rows as text."""
     lines = [
-        f"{'model':<12}{'target':<11}{'images':>8}{'differing':>11}"
+        f"{'model':<26}{'target':<11}{'images':>8}{'differing':>11}"
         f"{'clean %':>9}{'attacked %':>12}{'images/s':>11}"
     ]
     for row in rows:
         images = 2 * row["images_each"]
         lines.append(
-            f"{row['model']:<12}{row['target']:<11}{images:>8,}{row['differing_logits']:>11,}"
+            f"{row['model']:<26}{row['target']:<11}{images:>8,}{row['differing_logits']:>11,}"
             f"{100 * row['clean_accuracy']:>9.2f}{100 * row['adversarial_accuracy']:>12.2f}"
             f"{images / row['seconds']:>11,.0f}"
         )
@@ -224,16 +292,16 @@ def parse_arguments() -> argparse.Namespace:
         prog="python -m benchmarks.exactness", description="Compare all integer logits of all targets."
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--models", default="tfc-mnist,sfc-mnist,lfc-mnist", help="shipped, or files")
+    parser.add_argument("--models", default=",".join(_MODELS), help="shipped, or files")
     parser.add_argument("--targets", default="reference,emulator,rtl,qonnx")
-    parser.add_argument("--dataset", default="mnist")
+    parser.add_argument("--dataset", help="default: what the network was trained on")
     parser.add_argument("--data-dir", type=Path, help="folder with the data sets instead of a download")
-    parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--rtl-images", type=int, help=f"default: all for TFC, else {_RTL_IMAGES}")
-    parser.add_argument("--qonnx-images", type=int, default=500)
-    parser.add_argument("--radius", type=int, default=76, help="budget in grey levels")
+    parser.add_argument("--images", type=int, help="default: 10,000 dense, 2,000 convolutional")
+    parser.add_argument("--rtl-images", type=int, help="default: all for TFC, else 1,000 and 500")
+    parser.add_argument("--qonnx-images", type=int, help="default: 500 dense, 50 convolutional")
+    parser.add_argument("--radius", type=int, help="budget in grey levels; default: 76, with colours 8")
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--fps", type=float, default=100_000, help="frames/s of rtl at 100 MHz")
+    parser.add_argument("--fps", type=float, help="of rtl at 100 MHz; default: 100,000 dense, else 3,000")
     parser.add_argument("--threads", type=int, default=2, help="of torch")
     parser.add_argument("--keep", type=Path, help="folder for crafted images and finished comparisons")
     return parser.parse_args()
