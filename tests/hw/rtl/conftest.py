@@ -197,6 +197,12 @@ def run_bench(tmp_path: Path) -> Callable[..., None]:
 
 
 @pytest.fixture
+def cocotb_runner() -> type[Runner]:
+    """The runner's class, for a bench of another kind."""
+    return Runner
+
+
+@pytest.fixture
 def unit() -> type[Unit]:
     """The class that describes a unit under test."""
     return Unit
