@@ -91,8 +91,7 @@ class RtlTarget:
         self._workers = workers or len(os.sched_getaffinity(0))
         self._idle: SimpleQueue[Simulation] = SimpleQueue()
         self._libraries: dict[bool, Path] = {}
-        layers = folding.layer_cycles(graph).values()
-        self.deadline_cycles = _DEADLINE_FACTOR * sum(layers) + _DEADLINE_MIN_CYCLES
+        self.deadline_cycles = _deadline(self.rtl, folding.layer_cycles(graph))
 
     def prepare(self) -> None:
         """Build the simulator, if the cache does not have it.
@@ -288,6 +287,19 @@ def decode_beats(beats: npt.NDArray[np.uint8], stream: Stream) -> IntArray:
     if stream.dtype.is_signed:
         weights[-1] = -weights[-1]
     return bits @ weights
+
+
+def _deadline(rtl: RtlDesign, layer_cycles: Mapping[str, int]) -> int:
+    """Return after how many cycles without a beat on either side the design must have hung.
+
+    A frame leaves at the latest when every instance has worked on all of it before the next one starts: a
+    layer for its cycles, others for the beats of their longest stream. Windows and borders can be many more
+    beats than any layer has cycles.
+    """
+    longest = sum(
+        max(stream.beats for stream in (*instance.sources, *instance.sinks)) for instance in rtl.instances
+    )
+    return _DEADLINE_FACTOR * (longest + sum(layer_cycles.values())) + _DEADLINE_MIN_CYCLES
 
 
 def _joined(parts: Sequence[IntArray], *shape: int) -> IntArray:

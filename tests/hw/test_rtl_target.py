@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
 
+from export.datatypes import BIPOLAR, UINT8
 from export.errors import CheckFailedError, InputError
+from export.graph import DataflowGraph, Flatten, Mvau, Pool, Swg, Thresholding, Thresholds
+from hw.folding import Folding, LayerFolding
 from hw.reference import ReferenceTarget
 from hw.rtl_target import STREAM_IMAGES, RtlTarget
 from hw.target import Target, TargetKind, TracingTarget
@@ -128,6 +131,37 @@ def test_a_hang_names_image_and_cycle(open_rtl, cases):
     with pytest.raises(CheckFailedError, match=r"image 0, cycle \d+: the simulated hardware hangs") as caught:
         target.infer(case.images(3))
     assert caught.value.context["image"] == 0
+
+
+def pooled_network():
+    """A pool whose windows overlap so much that it takes twenty times as long as the layers around it."""
+    rng = np.random.default_rng(0)
+
+    def signs(rows, columns):
+        return rng.choice(np.array([-1, 1], np.int8), (rows, columns))
+
+    bits = Thresholds(steps=np.full((1, 1), 128))
+    even = Thresholds(steps=np.zeros((2, 1), np.int64))
+    nodes = (
+        Thresholding(name="sign_0", input="images", in_type=UINT8, thresholds=bits),
+        Swg(name="swg_0", input="sign_0", in_type=BIPOLAR, kernel=(1, 1), stride=(1, 1)),
+        Mvau(name="mvau_0", input="swg_0", in_type=BIPOLAR, weights=signs(2, 1), thresholds=even),
+        Pool(name="pool_0", input="mvau_0", in_type=BIPOLAR, kernel=(8, 8), stride=(1, 1)),
+        Flatten(name="flatten_0", input="pool_0", in_type=BIPOLAR),
+        Mvau(name="mvau_1", input="flatten_0", in_type=BIPOLAR, weights=signs(3, 162), thresholds=None),
+    )
+    folding = Folding({"mvau_0": LayerFolding(1, 1), "mvau_1": LayerFolding(3, 162)})
+    return DataflowGraph(input_shape=(16, 16, 1), nodes=nodes), folding
+
+
+def test_a_slow_pool_does_not_count_as_a_hang(simulator_cache):
+    graph, folding = pooled_network()
+    target = RtlTarget(graph, folding, cache_dir=simulator_cache, workers=1)
+    images = np.random.default_rng(1).integers(0, 256, (1, *graph.input_shape), np.uint8)
+    result = target.stream(images, beats=True)
+    np.testing.assert_array_equal(result.logits, ReferenceTarget(graph).infer(images).logits)
+    idle = result.out_cycles[0, 0] - result.in_cycles[0, -1]
+    assert 10 * sum(folding.layer_cycles(graph).values()) < idle < target.deadline_cycles
 
 
 def test_bad_arguments(open_rtl, cases):
