@@ -235,7 +235,7 @@ module bnn_mvau #(
     logic [PE*SLICE_W-1:0] weights[DEPTH];
     logic unused;
 
-    assign unused = &{1'b0, draw_seed, draw_frame, draw_restart};
+    assign unused = &{1'b0, draw_seed, draw_frame, draw_restart, LAYER, VECTORS};
 
     initial $readmemh(WEIGHT_FILE, weights);
     assign weights_there = 1'b1;

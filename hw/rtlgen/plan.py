@@ -95,8 +95,7 @@ def _add_node(builder: DesignBuilder, node: Node, folding: Folding) -> None:
         case Mvau():
             _add_mvau(builder, node, folding)
         case FmPadding():
-            before = _layer_before(graph, node)
-            interval = None if before is None else folding.synapse_fold(before)
+            interval = _interval_before(graph, folding, node)
             add_padding(builder, node, graph.shapes[node.input], interval)
         case Swg():
             simd = folding[layer_after(graph, node).name].simd
@@ -152,13 +151,21 @@ def _input_lanes(graph: DataflowGraph, folding: Folding) -> int:
     return simd
 
 
-def _layer_before(graph: DataflowGraph, node: Node) -> Mvau | None:
-    """The layer whose outputs a node reads, one for one; through an Add that of its first input."""
+def _interval_before(graph: DataflowGraph, folding: Folding, node: Node) -> int | None:
+    """Cycles from beat to beat of the layer whose outputs a node reads one for one; None where it reads none.
+
+    Of several layers, which an Add joins, those of the quickest.
+    """
     nodes = {before.name: before for before in graph.nodes}
-    before = nodes.get(node.input)
-    while isinstance(before, Thresholding | Add):
-        before = nodes.get(before.input)
-    return before if isinstance(before, Mvau) else None
+    intervals: list[int] = []
+    names = [node.input]
+    while names:
+        before = nodes.pop(names.pop(), None)
+        if isinstance(before, Mvau):
+            intervals.append(folding.synapse_fold(before))
+        elif isinstance(before, Thresholding | Add):
+            names += [name for name, _ in inputs_of(before)]
+    return min(intervals, default=None)
 
 
 def _add_thresholding(builder: DesignBuilder, node: Thresholding) -> None:
