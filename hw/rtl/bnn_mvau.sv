@@ -231,7 +231,12 @@ module bnn_mvau #(
     always_ff @(posedge clk) if (step) drawn_1 <= drawn;
     assign weights_1 = drawn_1;
   end else begin : g_memory
-    (* ram_style = RAM_STYLE, rom_style = RAM_STYLE *)
+`ifdef YOSYS
+    // It has no distributed ROM; as registers, a memory that is never written becomes LUTs.
+    (* ram_style = (88'(RAM_STYLE) == 88'("distributed")) ? "registers" : RAM_STYLE *)
+`else
+    (* rom_style = RAM_STYLE *)
+`endif
     logic [PE*SLICE_W-1:0] weights[DEPTH];
     logic unused;
 

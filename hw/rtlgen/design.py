@@ -48,7 +48,7 @@ class Instance:
     Attributes:
         name: Name of the instance.
         module: Name of the module, and of its file in ``hw/rtl``.
-        parameters: Integers, and names of memory files.
+        parameters: Integers, names of memory files (`*_FILE`), and words.
         sources: The streams that it reads: bnn_add two, all others one.
         sinks: The streams that it writes: bnn_duplicate several, all others one.
         node: Name of the node that it belongs to; a bnn_duplicate belongs to the node whose output it copies,

@@ -234,6 +234,7 @@ def _add_mvau(builder: DesignBuilder, node: Mvau, folding: Folding) -> None:
         ACC_W=acc_w,
         OUT_W=sink.element_w,
         **({} if node.draw is None else {"DRAW": 1, "LAYER": node.draw, "VECTORS": vectors // node.groups}),
+        **({} if layer.ram_style == "auto" else {"RAM_STYLE": layer.ram_style}),
         WEIGHT_FILE=weights,
         PARAM_FILE=builder.memory(node, "params", words, field_w),
     )

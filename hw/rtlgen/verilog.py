@@ -102,7 +102,7 @@ def _instantiate(instance: Instance, *, last: bool) -> str:
         ports.append(("m_axis_tlast", "m_axis_tlast"))
     if draws_weights(instance):
         ports += DRAW_PORTS
-    parameters = [(name, _literal(value)) for name, value in instance.parameters.items()]
+    parameters = [(name, _literal(name, value)) for name, value in instance.parameters.items()]
     return (
         f"\n  {instance.module} #(\n{_connections(parameters)}\n"
         f"  ) {instance.name} (\n{_connections(ports)}\n  );\n"
@@ -120,5 +120,7 @@ def _connections(pairs: Iterable[tuple[str, str]]) -> str:
     return ",\n".join(f"      .{name:<{width}}({value})" for name, value in pairs)
 
 
-def _literal(value: int | str) -> str:
-    return f'{{MEM_DIR, "{value}"}}' if isinstance(value, str) else str(value)
+def _literal(name: str, value: int | str) -> str:
+    if not isinstance(value, str):
+        return str(value)
+    return f'{{MEM_DIR, "{value}"}}' if name.endswith("_FILE") else f'"{value}"'

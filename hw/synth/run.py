@@ -51,7 +51,7 @@ def synthesise(
             yosys,
             directory,
             design.sources[:-1],
-            {v: design.memories[v] for v in instance.parameters.values() if isinstance(v, str)},
+            {str(v): design.memories[str(v)] for k, v in instance.parameters.items() if k.endswith("_FILE")},
             _script(design.sources[:-1], instance.module, instance.parameters, family),
             what=instance.name,
             cache_dir=cache_dir,

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -51,6 +52,16 @@ def test_the_chain_has_a_converter_only_where_lanes_differ():
     narrow = Folding({**FOLDING.layers, "mvau_1": LayerFolding(pe=2, simd=2)})
     assert "bnn_dwc" in [i.module for i in plan_rtl(make_graph(), narrow).instances]
     assert "bnn_dwc.sv" not in design.sources
+
+
+def test_weights_lie_where_the_folding_says():
+    folding = Folding({**FOLDING.layers, "mvau_1": LayerFolding(2, 4, "block")})
+    design = plan_rtl(make_graph(), folding)
+    units = {i.node: i.parameters for i in design.instances if i.module == "bnn_mvau"}
+    assert "RAM_STYLE" not in units["mvau_0"]
+    assert units["mvau_1"]["RAM_STYLE"] == "block"
+    assert re.search(r'\.RAM_STYLE +\("block"\)', design.top_text)
+    assert design.top_text.count("MEM_DIR, ") == len(design.memories)
 
 
 def test_a_design_describes_its_streams():

@@ -1,6 +1,7 @@
 """Small designs through Yosys."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from hw.synth import FAMILIES, Cost, Yosys, synthesise, synthesise_flat
 from hw.synth import run as run_module
 
 
-def write_design(directory: Path) -> RtlDesign:
+def write_design(directory: Path, ram_style: str = "auto") -> RtlDesign:
     """8 pixels, 4 neurons with 2-bit outputs below zero, 2 classes."""
     rng = np.random.default_rng(0)
     int2 = DataType("INT2")
@@ -37,7 +38,7 @@ def write_design(directory: Path) -> RtlDesign:
         ),
     )
     graph = DataflowGraph(input_shape=(8, 1, 1), nodes=nodes)
-    folding = Folding({"mvau_0": LayerFolding(1, 2), "mvau_1": LayerFolding(1, 1)})
+    folding = Folding({"mvau_0": LayerFolding(1, 2, ram_style), "mvau_1": LayerFolding(1, 1)})
     return generate_rtl(graph, folding, directory)
 
 
@@ -60,6 +61,16 @@ def test_every_instance_has_a_cost(design, report):
     assert [i.instance for i in report.instances] == [i.name for i in design.instances]
     assert all(i.cost.lut > 0 and i.cost.ff > 0 and 0 < i.depth < 40 for i in report.instances)
     assert list(report.layers) == ["mvau_0", "mvau_1"]
+
+
+def test_weights_are_put_where_the_folding_says(tmp_path):
+    brams = []
+    for style in ("block", "distributed"):
+        design = write_design(tmp_path / style, style)
+        part = replace(design, instances=[i for i in design.instances if i.name == "u_mvau_0"])
+        report = synthesise(part, tmp_path / style, cache_dir=tmp_path / "cache")
+        brams.append(report.total.bram36)
+    assert brams == [0.5, 0]
 
 
 def test_the_sum_is_close_to_one_run(design, report, folder):
