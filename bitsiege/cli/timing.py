@@ -48,12 +48,11 @@ def timing(
     """
     from bitsiege.cli.console import show, show_json
     from hw.build import load_build
-    from hw.rtlgen import plan_rtl
     from hw.timing import TimingChain, TimingEngine, make_report, solve_fifo_depths
     from hw.verilator import Stalls
 
     loaded = load_build(build)
-    chain = TimingChain.of(plan_rtl(loaded.graph, loaded.folding))
+    chain = TimingChain.plan(loaded.graph, loaded.folding)
     stalled = source_stalls > 0 or sink_stalls > 0
     stalls = Stalls(seed=seed, source=source_stalls, sink=sink_stalls) if stalled else None
     report = make_report(chain, TimingEngine(cache_dir).run(chain, frames, stalls))
@@ -93,4 +92,10 @@ def _table(report: TimingReport, depths: dict[str, int] | None) -> Table:
         if depths is not None:
             cells.append(str(depths.get(layer.node, "")))
         table.add_row(layer.node, *(f"{c / report.total_cycles:.1%}" for c in cycles), *cells)
+    # FIFOs before additions and borders belong to no layer.
+    for name in sorted(set(levels) - {layer.node for layer in report.layers}):
+        cells = [str(levels[name].depth), str(levels[name].high_water)]
+        if depths is not None:
+            cells.append(str(depths[name]))
+        table.add_row(name, "", "", "", *cells)
     return table

@@ -85,6 +85,40 @@ def test_equals_the_rtl_in_every_beat(case, engine, simulator_cache):
         np.testing.assert_array_equal(run.last_out_cycle, measured.last_out_cycle)
 
 
+SLOW_GROWTH = [
+    # Layers of 15 and 16 cycles around a deep FIFO: it fills by a word every few frames.
+    ((15, 3, 16, 2), ((1, 3), (1, 3), (2, 1)), {"mvau_1": 90, "mvau_2": 60}),
+    ((24, 10, 25, 4), ((1, 1), (1, 1), (1, 1)), {"mvau_1": 40, "mvau_2": 3}),
+    ((29, 2, 30, 2), ((1, 1), (1, 1), (1, 1)), {"mvau_1": 50, "mvau_2": 70}),
+]
+
+
+@pytest.mark.parametrize(("sizes", "layers", "depths"), SLOW_GROWTH)
+def test_frames_that_grow_are_skipped_exactly(sizes, layers, depths, build_mlp, engine):
+    graph = build_mlp(sizes)
+    folding = Folding({f"mvau_{i}": LayerFolding(*layer) for i, layer in enumerate(layers)})
+    chain = TimingChain.of(plan_rtl(graph, folding, fifo_depths=depths))
+    frames = 200
+    run = engine.run(chain, frames, beats=True)
+    assert run.followed_frames < frames // 2
+    assert_equal_runs(run, run_golden(chain, frames))
+    # A pattern that never stalls lets no frame be skipped.
+    pattern = StallPattern(source_idle=np.array([False]), sink_busy=np.array([False]))
+    followed = engine.run(chain, 5 * frames, pattern, beats=True)
+    assert followed.followed_frames == 5 * frames
+    assert_equal_runs(engine.run(chain, 5 * frames, beats=True), followed)
+
+
+def test_until_periodic(cases, engine):
+    case = cases["serial"]
+    chain = TimingChain.of(plan_rtl(case.graph, case.folding))
+    run = engine.run(chain, 1000, until_periodic=True, counts=False)
+    assert (run.period_frames, run.period_cycles) == (1, case.folding.ii_cycles(case.graph))
+    assert run.followed_frames < 20
+    assert run.last_out_cycle[run.followed_frames :].tolist() == [-1] * (1000 - run.followed_frames)
+    assert not run.counts.any()
+
+
 def test_every_cycle_is_counted_once(case, engine):
     run = engine.run(TimingChain.of(plan_rtl(case.graph, case.folding)), 1000)
     assert np.all(run.counts[:, :3].sum(axis=1) == run.total_cycles)

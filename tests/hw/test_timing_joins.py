@@ -5,7 +5,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.datatypes import UINT8
+from export.datatypes import BIPOLAR, UINT8, DataType
+from export.graph import (
+    Add,
+    DataflowGraph,
+    Flatten,
+    FmPadding,
+    Mvau,
+    Pool,
+    Swg,
+    Thresholding,
+    Thresholds,
+)
+from hw.folding import Folding, LayerFolding
+from hw.rtl_target import RtlTarget
 from hw.rtlgen.design import Instance, Stream
 from hw.timing import HangError, TimingChain, TimingEngine, prove_fifo_depths, run_golden
 from hw.timing.fifos import solve_chain, throughput_ii
@@ -128,3 +141,58 @@ def test_drawn_weights_delay_the_first_beat_alone(draw, engine):
     run = engine.run(residual(4, 4, bypass=40, draw=draw), 20)
     assert run.period_cycles == 9 * 16
     assert run.last_out_cycle[0] == 9 * 16 + (18 if draw else 11) + 6
+
+
+def network():
+    """A grouped, padded layer of drawn weights, its input added to it, sums of windows, and a dense layer."""
+    rng = np.random.default_rng(3)
+    sign = Thresholds(steps=np.array([[128]]))
+    levels = Thresholds(steps=np.array([[-2, 0, 2]] * 4), out_type=DataType("INT2"), out_bias=-2)
+    nodes = [Thresholding(name="sign_0", input="images", in_type=UINT8, thresholds=sign)]
+    nodes.append(FmPadding(name="pad_0", input="sign_0", in_type=BIPOLAR, pads=(1, 1, 1, 1), value=-1))
+    nodes.append(
+        Swg(name="windows_0", input="pad_0", in_type=BIPOLAR, kernel=(3, 3), stride=(1, 1), groups=2)
+    )
+    nodes.append(
+        Mvau(
+            name="mvau_0",
+            input="windows_0",
+            in_type=BIPOLAR,
+            weights=rng.integers(-128, 128, (4, 18)).astype(np.int8),
+            groups=2,
+            draw=1,
+            thresholds=levels,
+        )
+    )
+    nodes.append(
+        Add(name="add_0", input="mvau_0", in_type=DataType("INT2"), other="sign_0", other_type=BIPOLAR)
+    )
+    nodes.append(
+        Pool(
+            name="pool_0",
+            input="add_0",
+            in_type=nodes[-1].out_type,
+            kernel=(2, 2),
+            stride=(2, 1),
+            mode="sum",
+        )
+    )
+    nodes.append(Flatten(name="flatten_0", input="pool_0", in_type=nodes[-1].out_type))
+    signs = rng.choice(np.array([-1, 1], np.int8), (3, 24))
+    nodes.append(Mvau(name="mvau_1", input="flatten_0", in_type=nodes[-1].out_type, weights=signs))
+    folding = Folding({"mvau_0": LayerFolding(1, 2), "mvau_1": LayerFolding(1, 4)})
+    return DataflowGraph(input_shape=(5, 4, 4), nodes=tuple(nodes)), folding
+
+
+def test_equals_the_rtl_in_every_beat(engine, simulator_cache):
+    graph, folding = network()
+    target = RtlTarget(graph, folding, cache_dir=simulator_cache, workers=1)
+    chain = TimingChain.of(target.rtl)
+    images = np.random.default_rng(0).integers(0, 256, (10, *graph.input_shape), np.uint8)
+    for stalls in (None, *(Stalls(seed=k, source=k % 3 / 5, sink=k % 2 / 5) for k in range(1, 6))):
+        measured = target.stream(images, stalls, beats=True)
+        run = engine.run(chain, len(images), stalls, beats=True)
+        np.testing.assert_array_equal(run.in_cycles, measured.in_cycles)
+        np.testing.assert_array_equal(run.out_cycles, measured.out_cycles)
+    expected = run_golden(chain, 6, Stalls(seed=4, source=0.2, sink=0.1))
+    assert_equal_runs(engine.run(chain, 6, Stalls(seed=4, source=0.2, sink=0.1), beats=True), expected)
