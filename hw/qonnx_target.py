@@ -30,7 +30,7 @@ class QonnxTarget:
         graph: The lowered network; each node's `Source` says where its integers stand in the file.
 
     Raises:
-        InputError: The file can't be read, or is not what ``graph`` came from.
+        InputError: The file can't be read, is not what ``graph`` came from, or draws weights.
         ToolError: The qonnx package can't execute it.
     """
 
@@ -38,6 +38,12 @@ class QonnxTarget:
     kind = TargetKind.SIMULATION
 
     def __init__(self, model_path: Path, graph: DataflowGraph) -> None:
+        if drawn := [node.name for node in graph.mvaus if node.draw is not None]:
+            raise InputError(
+                f"the weights of {drawn[0]} are drawn for each frame, which the qonnx package can't do",
+                hint="leave qonnx out of the targets",
+                node=drawn[0],
+            )
         self.graph = graph
         self._path = model_path
         self._single = open_executor(model_path)

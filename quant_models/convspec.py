@@ -46,8 +46,8 @@ class ConvStage:
             each frame, around learnt means.
         scaled: Whether one learnt positive scalar multiplies the convolution's result.
         relu: Whether negative values become 0.
-        norm: Whether BatchNorm follows; not after ``stochastic`` weights, because the sign of a drawn weight
-            can't be turned over, as a negative gamma asks for.
+        norm: Whether BatchNorm follows. A drawn weight can't be turned over, as a negative gamma asks for;
+            the layer behind must then do it, so that it may not be ``stochastic``, and no pool stand between.
         activation: ``sign``, or the number of bits (2 to 8) of an unsigned integer quantisation.
         activation_exponent: The integer quantisation's step is ``2**-activation_exponent``; 0 with ``sign``.
         pool: Side and step of the max pool [pixels]; 1 for none.
@@ -82,12 +82,6 @@ class ConvStage:
         check_field(self.weights in kinds, "weights", self.weights, " or ".join(kinds))
         for name in ("scaled", "relu", "norm"):
             check_field(isinstance(getattr(self, name), bool), name, getattr(self, name), "true or false")
-        check_field(
-            not (self.norm and self.weights == "stochastic"),
-            "norm",
-            self.norm,
-            "false with stochastic weights",
-        )
         is_bits = is_integer(self.activation) and 2 <= cast("int", self.activation) <= 8
         check_field(
             self.activation == "sign" or is_bits, "activation", self.activation, "sign or 2 to 8 bits"

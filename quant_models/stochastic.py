@@ -19,8 +19,6 @@ from export.draws import MEAN_EXPONENT, draw_weights
 from export.onnxdraws import DRAW_DOMAIN, DRAW_LAYER, DRAW_OPERATOR
 
 _LOWEST, _HIGHEST = -(1 << MEAN_EXPONENT), (1 << MEAN_EXPONENT) - 1
-# Galloway et al. (ICLR 2018) start from a truncated normal distribution of this width.
-_INITIAL_DEVIATION = 0.2
 # Weights of this many frames at once, to bound memory [elements].
 _CHUNK_ELEMENTS = 1 << 23
 
@@ -54,9 +52,8 @@ class StochasticConv2d(nn.Module):
         self.first_frame = 0
         self.one_draw = False
         self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
-        nn.init.trunc_normal_(
-            self.weight, std=_INITIAL_DEVIATION, a=-2 * _INITIAL_DEVIATION, b=2 * _INITIAL_DEVIATION
-        )
+        # Means near 0 drown in the draws' own noise, and hardly leave it: their gradients are as noisy.
+        nn.init.uniform_(self.weight, -1.0, 1.0)
 
     def means(self) -> npt.NDArray[np.int8]:
         """Return the means in steps of 2**-7, int8 in the shape of `weight`."""

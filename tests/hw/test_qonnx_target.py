@@ -58,6 +58,12 @@ def test_equals_the_reference(model_path: Path, graph: DataflowGraph, count: int
     assert (target.name, target.kind) == ("qonnx", TargetKind.SIMULATION)
 
 
+def test_drawn_weights_are_refused(model_path: Path, graph: DataflowGraph) -> None:
+    nodes = [replace(node, draw=1) if node.name == "mvau_1" else node for node in graph.nodes]
+    with pytest.raises(InputError, match="weights of mvau_1 are drawn"):
+        QonnxTarget(model_path, replace(graph, nodes=tuple(nodes)))
+
+
 def test_trace_equals_the_reference(model_path: Path, graph: DataflowGraph) -> None:
     traced = QonnxTarget(model_path, graph).trace(images(9))
     expected = ReferenceTarget(graph).trace(images(9))

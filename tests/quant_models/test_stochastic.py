@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,12 @@ import torch
 from torch.nn import functional
 
 from export.draws import draw_weights
-from export.errors import InputError
+from export.lowering import lower_model
+from export.qonnx_export import Exporter, export_qonnx
+from hw.reference import ReferenceTarget
 from quant_models.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
 from quant_models.convspec import CONV_PRESETS, ConvSpec, ConvStage, network_from_dict
+from quant_models.layers import BatchNorm
 from quant_models.mlp import build_model
 from quant_models.stochastic import StochasticConv2d, set_frames
 
@@ -151,6 +155,24 @@ def test_presets_have_a_drawn_third_layer() -> None:
         assert network_from_dict(spec.to_dict()) == spec
 
 
-def test_batch_norm_after_drawn_weights_is_refused() -> None:
-    with pytest.raises(InputError, match="norm"):
-        ConvStage(channels=4, kernel=3, weights="stochastic")
+@torch.no_grad()
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
+def test_the_exported_graph_draws_the_same(tmp_path: Path, norm: bool, exporter: Exporter) -> None:
+    torch.manual_seed(2)
+    torch.set_num_threads(1)
+    drawn = replace(_SPEC.stages[1], norm=norm)
+    model = build_model(replace(_SPEC, stages=(_SPEC.stages[0], drawn)))
+    for part in model.modules():
+        if isinstance(part, BatchNorm):
+            torch.nn.init.normal_(part.weight, std=0.2)
+            torch.nn.init.normal_(part.bias)
+    model.eval()
+    export_qonnx(model, tmp_path / "a.onnx", input_shape=(8, 8, 1), exporter=exporter)
+    graph = lower_model(tmp_path / "a.onnx")
+    assert [node.draw for node in graph.mvaus] == [None, 1, None]
+    images = np.random.default_rng(1).integers(0, 256, (20, 8, 8, 1), dtype=np.uint8)
+    set_frames(model, seed=9, first_frame=5)
+    logits = model(torch.from_numpy(images).permute(0, 3, 1, 2) / 255) * 2.0**model.logit_exponent
+    assert np.array_equal(logits.numpy(), ReferenceTarget(graph, seed=9).infer(images, 5).logits)
+    assert len(np.unique(logits.numpy())) > 5
