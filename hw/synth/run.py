@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from hw.synth.report import FAMILIES, FlatCost, InstanceCost, SynthReport, count
 from hw.synth.yosys import TIMEOUT_S, Yosys, find_yosys, run_script
 
 _CELLS, _PATH = "cells.json", "path.txt"
+_MODULE_NAME = re.compile(r"\bbnn_\w+")
 # A wide layer takes gigabytes.
 _JOBS_MAX = 2
 
@@ -46,13 +48,16 @@ def synthesise(
     _check_family(family)
     yosys = find_yosys()
 
+    texts = {name: _read(directory / name).decode() for name in design.sources[:-1]}
+
     def job(instance: Instance) -> InstanceCost:
+        sources = _needed(instance.module, texts)
         flat = _synthesise_one(
             yosys,
             directory,
-            design.sources[:-1],
+            sources,
             {str(v): design.memories[str(v)] for k, v in instance.parameters.items() if k.endswith("_FILE")},
-            _script(design.sources[:-1], instance.module, instance.parameters, family),
+            _script(sources, instance.module, instance.parameters, family),
             what=instance.name,
             cache_dir=cache_dir,
             timeout_s=timeout_s,
@@ -100,6 +105,18 @@ def synthesise_flat(
         what=design.top,
         cache_dir=cache_dir,
     )
+
+
+def _needed(module: str, texts: Mapping[str, str]) -> tuple[str, ...]:
+    """The files of a module and of all that it may instantiate; changes of others don't matter to it."""
+    needed: list[str] = []
+    names = [f"{module}.sv"]
+    while names:
+        name = names.pop()
+        if name in texts and name not in needed:
+            needed.append(name)
+            names += [f"{word}.sv" for word in _MODULE_NAME.findall(texts[name])]
+    return tuple(name for name in texts if name in needed)
 
 
 def _check_family(family: str) -> None:
