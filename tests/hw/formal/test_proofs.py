@@ -124,8 +124,8 @@ MUTANTS = {
         "pool",
         "single_3x1",
         "bnn_pool",
-        "out            <= result",
-        "out            <= stored",
+        "out          <= result",
+        "out          <= stored",
     ),
     "padding takes at the border": (
         "fmpadding",
