@@ -86,7 +86,11 @@ def open_library(path: Path) -> NativeLibrary:
         "bitsiege_isa_available": (integer, [integer]),
         "bitsiege_create": (
             pointer,
-            [integer, pointer, integer, pointer, integer, integer, pointer, integer, integer, integer],
+            # Steps, buffers and outputs, constants, and the memory of a block.
+            [
+                *[integer, pointer, integer, pointer, integer, integer],
+                *[pointer, integer, integer, pointer, integer, integer],
+            ],
         ),
         "bitsiege_destroy": (None, [pointer]),
         "bitsiege_run": (integer, [pointer, pointer, integer, pointer, integer, integer, integer]),
@@ -106,6 +110,7 @@ class NativeEngine:
     def __init__(self, library: NativeLibrary, isa: str, plan: Plan) -> None:
         steps = np.ascontiguousarray(plan.steps)
         sizes = np.ascontiguousarray(plan.image_bytes)
+        offsets = np.ascontiguousarray(plan.arena_offsets)
         constants = np.frombuffer(plan.constants, np.uint8)
         engine = library.handle.bitsiege_create(
             ISAS.index(isa),
@@ -117,6 +122,8 @@ class NativeEngine:
             constants.ctypes.data,
             len(constants),
             plan.block_images,
+            offsets.ctypes.data,
+            plan.arena_bytes,
             plan.scratch_bytes,
         )
         if not engine:

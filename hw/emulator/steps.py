@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hw.emulator import memory
+
 # The fields of Step, and the names of StepKind, in order.
 STEP_FIELDS = (
     "kind",
@@ -84,11 +86,6 @@ STEP_KINDS = (
     "add",
 )
 IMAGES_BUFFER = 0
-_ALIGNMENT = 64
-# A block's streams should stay in the first-level cache beside the weights in use.
-_BLOCK_BYTES = 32 * 1024
-_MAX_BLOCK_IMAGES = 128
-_TILE_IMAGES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -103,6 +100,8 @@ class Plan:
         output_index: Which of them holds each wanted stream, by name.
         constants: Weights and thresholds; steps hold offsets into them.
         block_images: Images computed at a time.
+        arena_offsets: Where the other buffers of a block begin in a thread's memory [bytes], int64.
+        arena_bytes: Size of that memory.
         scratch_bytes: Memory for drawn weights, beside the buffers.
     """
 
@@ -112,6 +111,8 @@ class Plan:
     output_index: dict[str, int]
     constants: bytes
     block_images: int
+    arena_offsets: npt.NDArray[np.int64]
+    arena_bytes: int
     scratch_bytes: int
 
 
@@ -149,7 +150,7 @@ class PlanWriter:
         """Store an array; returns its offset [bytes]. It is readable up to the next multiple of 64 bytes."""
         offset = len(self._constants)
         self._constants += np.ascontiguousarray(array).tobytes()
-        self._constants += bytes(-len(self._constants) % _ALIGNMENT)
+        self._constants += bytes(-len(self._constants) % memory.ALIGNMENT)
         return offset
 
     def need_scratch(self, size: int) -> None:
@@ -167,14 +168,19 @@ class PlanWriter:
         for step in self._steps:
             for end in ("source", "other", "target"):
                 step[end] = order[step.get(end, IMAGES_BUFFER)]
+        reads = [(step["target"], (step["source"], step["other"])) for step in self._steps]
+        sizes = {order[index]: self._buffers[index] for index in inner}
+        block = memory.block_images(memory.lay_out(reads, sizes, 1).size)
+        layout = memory.lay_out(reads, sizes, block)
         rows = [[step.get(field, 0) for field in STEP_FIELDS] for step in self._steps]
-        block = _BLOCK_BYTES // max(1, sum(self._buffers[index] for index in inner))
         return Plan(
             steps=np.array(rows, np.int64),
             image_bytes=np.array([self._buffers[old] for old in order], np.int64),
             outputs=len(external),
             output_index={name: order[buffer] - 1 for name, buffer in wanted.items()},
-            constants=bytes(self._constants) or bytes(_ALIGNMENT),
-            block_images=min(_MAX_BLOCK_IMAGES, max(_TILE_IMAGES, block // _TILE_IMAGES * _TILE_IMAGES)),
+            constants=bytes(self._constants) or bytes(memory.ALIGNMENT),
+            block_images=block,
+            arena_offsets=np.array([layout.offsets[buffer] for buffer in sorted(sizes)], np.int64),
+            arena_bytes=layout.size,
             scratch_bytes=self._scratch_bytes,
         )

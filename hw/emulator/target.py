@@ -63,6 +63,16 @@ class EmulatorTarget:
         self._engine = NativeEngine(self._library, self.isa, self._plan)
         self._tracer: tuple[Plan, NativeEngine] | None = None
 
+    @property
+    def block_images(self) -> int:
+        """Images that a thread computes at a time."""
+        return self._plan.block_images
+
+    @property
+    def memory_bytes(self) -> int:
+        """Working memory of one thread, for `block_images` images; weights are shared and come on top."""
+        return self._plan.arena_bytes + self._plan.scratch_bytes
+
     def infer(self, images: ImageArray, first_frame: int = 0) -> Inference:
         """Compute the integer logits of uint8 images ``(N, H, W, C)``, the frames from ``first_frame`` on."""
         outputs = self._run(self._engine, self._plan, images, first_frame)

@@ -123,12 +123,12 @@ import numpy as np
 from export.datatypes import BIPOLAR, UINT8, DataType
 from export.graph import INPUT_TENSOR, Add, DataflowGraph, Flatten, FmPadding, Mvau, Pool, Swg
 from export.graph import Thresholding, Thresholds
-from hw.emulator import EmulatorTarget, steps
+from hw.emulator import EmulatorTarget, memory
 from hw.emulator.library import ISAS, open_library
 from hw.reference import ReferenceTarget
 
 # Small blocks, so that some fill their buffers to the last byte.
-steps._MAX_BLOCK_IMAGES = 8
+memory._MAX_BLOCK_IMAGES = 8
 library = open_library(Path(sys.argv[1]))
 rng = np.random.default_rng(0)
 

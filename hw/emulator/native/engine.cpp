@@ -20,13 +20,22 @@ namespace {
 
 constexpr size_t kAlignment = 64;
 
-// Lets the address sanitizer see where a buffer ends inside an arena.
-void forbid(const uint8_t *begin, const uint8_t *end) {
+// Lets the address sanitizer see what a step may touch of an arena.
+void forbid(const uint8_t *begin, size_t bytes) {
 #if defined(__SANITIZE_ADDRESS__)
-  ASAN_POISON_MEMORY_REGION(begin, end - begin);
+  ASAN_POISON_MEMORY_REGION(begin, bytes);
 #else
   static_cast<void>(begin);
-  static_cast<void>(end);
+  static_cast<void>(bytes);
+#endif
+}
+
+void allow(const uint8_t *begin, size_t bytes) {
+#if defined(__SANITIZE_ADDRESS__)
+  ASAN_UNPOISON_MEMORY_REGION(begin, bytes);
+#else
+  static_cast<void>(begin);
+  static_cast<void>(bytes);
 #endif
 }
 
@@ -56,21 +65,17 @@ class Engine {
  public:
   Engine(const Kernels &kernels, const Step *steps, int64_t step_count, const int64_t *image_bytes,
          int64_t buffer_count, int64_t outputs, const uint8_t *constants, int64_t constant_bytes, int64_t block,
-         int64_t scratch_bytes)
+         const int64_t *arena_offsets, int64_t arena_bytes, int64_t scratch_bytes)
       : kernels_(kernels),
         steps_(steps, steps + step_count),
         image_bytes_(image_bytes, image_bytes + buffer_count),
         outputs_(outputs),
         constants_(allocate(static_cast<size_t>(constant_bytes))),
-        block_(block) {
+        block_(block),
+        arena_offsets_(arena_offsets, arena_offsets + (buffer_count - outputs - 1)),
+        arena_bytes_(static_cast<size_t>(arena_bytes)),
+        scratch_bytes_(static_cast<size_t>(scratch_bytes)) {
     std::memcpy(constants_.get(), constants, static_cast<size_t>(constant_bytes));
-    for (size_t buffer = static_cast<size_t>(outputs) + 1; buffer < image_bytes_.size(); ++buffer) {
-      arena_offsets_.push_back(arena_bytes_);
-      const size_t bytes = static_cast<size_t>(image_bytes_[buffer] * block_);
-      arena_bytes_ += (bytes + kAlignment) / kAlignment * kAlignment;  // at least one byte between buffers
-    }
-    scratch_offset_ = arena_bytes_;
-    arena_bytes_ += static_cast<size_t>(scratch_bytes);
   }
 
   // What drawn weights depend on.
@@ -124,13 +129,16 @@ class Engine {
     int64_t next_bytes = next < call.count ? block_length(call, next) * image_bytes_[0] : 0;
     for (const Step &step : steps_) {
       StepMemory memory{address(call, arena, step.source, first), address(call, arena, step.other, first),
-                        address(call, arena, step.target, first), constants_.get(), images, nullptr, 0, arena + scratch_offset_,
+                        address(call, arena, step.target, first), constants_.get(), images, nullptr, 0, arena + arena_bytes_,
                         call.draws.seed, call.draws.first_frame + static_cast<uint32_t>(first)};
       if (step.kind == kGemmBits && next_bytes > 0) {
         memory.next_input = call.images + next * image_bytes_[0];
         memory.next_bytes = next_bytes;
         next_bytes = 0;
       }
+      forbid(arena, arena_bytes_ + scratch_bytes_);
+      for (const int64_t buffer : {step.source, step.other, step.target}) allow_buffer(arena, buffer, images);
+      if (step.is_drawn) allow(arena + arena_bytes_, scratch_bytes_);
       execute_step(kernels_, step, memory);
     }
   }
@@ -147,26 +155,23 @@ class Engine {
     return arena + arena_offsets_[index - static_cast<size_t>(outputs_) - 1];
   }
 
+  void allow_buffer(const uint8_t *arena, int64_t buffer, int64_t images) const {
+    if (buffer <= outputs_) return;
+    const size_t index = static_cast<size_t>(buffer);
+    allow(arena + arena_offsets_[index - static_cast<size_t>(outputs_) - 1],
+          static_cast<size_t>(image_bytes_[index] * images));
+  }
+
   Memory take_arena() {
     const std::lock_guard<std::mutex> guard(mutex_);
-    if (spare_.empty()) return new_arena();
+    if (spare_.empty()) return allocate(arena_bytes_ + scratch_bytes_);
     Memory arena = std::move(spare_.back());
     spare_.pop_back();
     return arena;
   }
 
-  Memory new_arena() const {
-    Memory arena = allocate(arena_bytes_);
-    for (size_t i = 0; i < arena_offsets_.size(); ++i) {
-      const size_t begin = arena_offsets_[i];
-      const size_t bytes = static_cast<size_t>(image_bytes_[static_cast<size_t>(outputs_) + 1 + i] * block_);
-      const size_t end = i + 1 < arena_offsets_.size() ? arena_offsets_[i + 1] : scratch_offset_;
-      forbid(arena.get() + begin + bytes, arena.get() + end);
-    }
-    return arena;
-  }
-
   void return_arena(Memory arena) {
+    allow(arena.get(), arena_bytes_ + scratch_bytes_);
     const std::lock_guard<std::mutex> guard(mutex_);
     spare_.push_back(std::move(arena));
   }
@@ -177,9 +182,9 @@ class Engine {
   const int64_t outputs_;
   const Memory constants_;
   const int64_t block_;
-  std::vector<size_t> arena_offsets_;
-  size_t arena_bytes_ = 0;
-  size_t scratch_offset_ = 0;
+  const std::vector<int64_t> arena_offsets_;
+  const size_t arena_bytes_;  // of buffers; the memory for drawn weights follows
+  const size_t scratch_bytes_;
   std::mutex mutex_;
   std::vector<Memory> spare_;
 };
@@ -204,12 +209,12 @@ int64_t bitsiege_isa_available(int64_t isa) {
 
 void *bitsiege_create(int64_t isa, const bitsiege::Step *steps, int64_t step_count, const int64_t *image_bytes,
                       int64_t buffer_count, int64_t outputs, const uint8_t *constants, int64_t constant_bytes,
-                      int64_t block, int64_t scratch_bytes) {
+                      int64_t block, const int64_t *arena_offsets, int64_t arena_bytes, int64_t scratch_bytes) {
   const bitsiege::Kernels *kernels = bitsiege::kernels_of(isa);
   if (kernels == nullptr) return nullptr;
   try {
     return new bitsiege::Engine(*kernels, steps, step_count, image_bytes, buffer_count, outputs, constants,
-                                constant_bytes, block, scratch_bytes);
+                                constant_bytes, block, arena_offsets, arena_bytes, scratch_bytes);
   } catch (const std::bad_alloc &) {
     return nullptr;
   }

@@ -143,6 +143,21 @@ void split_rows(const Step &step, const StepMemory &memory) {
   }
 }
 
+void add(const Step &step, const StepMemory &memory) {
+  const int64_t *first = static_cast<const int64_t *>(memory.source);
+  const int64_t *second = static_cast<const int64_t *>(memory.other);
+  int64_t *out = static_cast<int64_t *>(memory.target);
+  const int64_t count = step.rows * step.columns * memory.images;
+  for (int64_t i = 0; i < count; ++i) out[i] = first[i] + second[i];
+}
+
+// Packed rows whose last bytes no kernel writes begin as zeros: their memory held something else before.
+void clear_tails(const Step &step, const StepMemory &memory, int64_t rows, int64_t row_elements, int64_t written) {
+  const int64_t plane_bytes = words_for(row_elements) * 8;
+  if (written < plane_bytes)
+    std::memset(memory.target, 0, static_cast<size_t>(rows * memory.images * step.out_planes * plane_bytes));
+}
+
 void pack_levels(const Kernels &kernels, const Step &step, const StepMemory &memory) {
   PackLevels job{};
   job.input = static_cast<const int64_t *>(memory.source);
@@ -153,15 +168,8 @@ void pack_levels(const Kernels &kernels, const Step &step, const StepMemory &mem
   job.first_value = step.first_value;
   job.out_planes = step.out_planes;
   job.output = static_cast<uint64_t *>(memory.target);
+  clear_tails(step, memory, step.rows, step.columns, (step.columns + kLanes - 1) / kLanes);
   kernels.pack_levels(job);
-}
-
-void add(const Step &step, const StepMemory &memory) {
-  const int64_t *first = static_cast<const int64_t *>(memory.source);
-  const int64_t *second = static_cast<const int64_t *>(memory.other);
-  int64_t *out = static_cast<int64_t *>(memory.target);
-  const int64_t count = step.rows * step.columns * memory.images;
-  for (int64_t i = 0; i < count; ++i) out[i] = first[i] + second[i];
 }
 
 void gemm_bits(const Kernels &kernels, const Step &step, const StepMemory &memory) {
@@ -197,6 +205,7 @@ void gemm_bits(const Kernels &kernels, const Step &step, const StepMemory &memor
   job.row_words = step.groups * step.planes * job.words;
   job.out_row = step.groups * (step.levels == 0 ? step.neurons : 8 * out_words);
   const int64_t lanes = (step.neurons + kLanes - 1) / kLanes * kLanes;
+  if (step.levels > 0) clear_tails(step, memory, step.rows * step.groups, step.neurons, lanes / 8);
   for (int64_t group = 0; group < step.groups; ++group) {
     if (step.is_drawn)
       drawn_product(kernels, step, memory, job, group);
@@ -232,6 +241,7 @@ void gemm_bytes(const Kernels &kernels, const Step &step, const StepMemory &memo
   job.row_bytes = step.groups * step.columns;
   job.out_row = step.groups * (step.levels == 0 ? step.neurons : 8 * out_words);
   const int64_t lanes = (step.neurons + kByteLanes - 1) / kByteLanes * kByteLanes;
+  if (step.levels > 0) clear_tails(step, memory, step.rows * step.groups, step.neurons, lanes / 8);
   for (int64_t group = 0; group < step.groups; ++group) {
     kernels.gemm_bytes(job);
     job.input += step.columns;
