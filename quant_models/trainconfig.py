@@ -24,6 +24,8 @@ class TrainConfig:
         rotate_degrees: Largest random rotation [degrees].
         zoom: Largest random change of size and shear, relative.
         flip: Mirror half of the training images, left to right.
+        real_weight_epochs: First epochs in which ±1 weights are left real, from -1 to 1, so that only
+            activations are binary; the signs of what they learnt are where the ±1 weights start from.
         adversarial_epsilon: Train on single-step adversarial images of this L∞ radius, in [0, 1]; 0 doesn't.
         seed: Of weights, hold-out, order and distortions.
         threads: torch's threads while training; another number gives other roundings, so other weights.
@@ -39,6 +41,7 @@ class TrainConfig:
     rotate_degrees: float = 0.0
     zoom: float = 0.0
     flip: bool = False
+    real_weight_epochs: int = 0
     adversarial_epsilon: float = 0.0
     seed: int = 1
     threads: int = 1
@@ -54,6 +57,7 @@ class TrainConfig:
             "shift_pixels": 0 <= self.shift_pixels <= 1000,
             "rotate_degrees": 0 <= self.rotate_degrees <= 180,
             "zoom": 0 <= self.zoom < 1,
+            "real_weight_epochs": 0 <= self.real_weight_epochs < self.epochs,
             "adversarial_epsilon": 0 <= self.adversarial_epsilon <= 1,
             "seed": 0 <= self.seed < 1 << 63,
             "threads": 1 <= self.threads <= 1024,

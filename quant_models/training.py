@@ -22,7 +22,7 @@ from quant_models.augment import mirror_half, random_affine
 from quant_models.checkpoint import CheckpointMetadata, save_checkpoint
 from quant_models.convspec import NetworkSpec
 from quant_models.data import Dataset, ImageSet
-from quant_models.layers import WEIGHT_LAYERS, Scale
+from quant_models.layers import BINARY_LAYERS, WEIGHT_LAYERS, Scale
 from quant_models.mlp import Network, build_model
 from quant_models.spec import MlpSpec
 from quant_models.stochastic import set_frames
@@ -199,6 +199,7 @@ class _Run:
         # Seeding each epoch by its number makes a resumed training draw what an unbroken one draws.
         torch.manual_seed(_mix(self.config.seed, state.epochs_done + 1))
         self.model.train()
+        self._quantise_weights(state.epochs_done >= self.config.real_weight_epochs)
         order = torch.randperm(len(self.labels))
         total = 0.0
         rate = 0.0
@@ -214,6 +215,7 @@ class _Run:
                 hint="lower train.learning_rate",
             )
         self.model.eval()
+        self._quantise_weights(True)
         found = accuracy(self.model, self.held_out) if self.held_out is not None else None
         state.finish_epoch(self.model, found)
         return EpochReport(
@@ -224,6 +226,12 @@ class _Run:
             learning_rate=rate,
             seconds=time.monotonic() - started,
         )
+
+    def _quantise_weights(self, enabled: bool) -> None:
+        """Let ±1 layers multiply by signs, or by their latent weights; held-out images always see signs."""
+        for layer in self.model.modules():
+            if isinstance(layer, BINARY_LAYERS):
+                layer.weight_quant.disable_quant = not enabled
 
     def _step(self, chosen: Tensor) -> float:
         config = self.config

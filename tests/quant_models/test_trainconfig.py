@@ -16,6 +16,7 @@ from quant_models.trainconfig import TrainConfig, learning_rate
         ("learning_rate", 0.0),
         ("learning_rate", float("nan")),
         ("warmup_epochs", 61.0),
+        ("real_weight_epochs", 60),
         ("patience", -1),
         ("validation_fraction", 0.6),
         ("shift_pixels", -1.0),

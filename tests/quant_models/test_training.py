@@ -15,6 +15,7 @@ import torch
 from export.errors import InputError
 from quant_models.checkpoint import load_checkpoint
 from quant_models.data import Dataset
+from quant_models.layers import BinaryLinear
 from quant_models.mlp import build_model
 from quant_models.spec import MlpSpec
 from quant_models.training import EpochReport, TrainConfig, accuracy, train
@@ -89,6 +90,29 @@ def test_interrupted_training_ends_with_the_same_weights(
     assert result.resumed_at == stop_after
     assert seen == list(range(stop_after + 1, 6))
     assert parts.read_bytes() == whole.read_bytes()
+
+
+def test_real_weights_at_first_end_as_signs(
+    tmp_path: Path, make_dataset: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = make_dataset(train=200, test=50)
+    config = replace(_CONFIG, real_weight_epochs=2, validation_fraction=0.0)
+    seen: list[set[bool]] = []
+    multiply = BinaryLinear.inner_forward_impl
+
+    def spy(layer: Any, x: Any, weight: Any, *rest: Any) -> Any:
+        if layer.training:
+            seen[-1].add(bool((getattr(weight, "value", weight).abs() == 1).all()))
+        return multiply(layer, x, weight, *rest)
+
+    def stop(report: EpochReport) -> None:
+        seen.append(set())
+
+    monkeypatch.setattr(BinaryLinear, "inner_forward_impl", spy)
+    seen.append(set())
+    result = train(_SPEC, dataset, config, checkpoint=tmp_path / "a.safetensors", progress=stop)
+    assert seen[:5] == [{False}, {False}, {True}, {True}, {True}]
+    assert accuracy(load_checkpoint(tmp_path / "a.safetensors").build(), dataset.test) == result.test_accuracy
 
 
 def test_state_of_another_training_is_not_resumed(tmp_path: Path, make_dataset: Any) -> None:
