@@ -1,6 +1,7 @@
 """Networks with branches, groups and sums: hardware against the golden model, FIFOs that never lock up."""
 
 import subprocess
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from export.graph import (
     Thresholding,
     Thresholds,
 )
-from hw.folding import Folding, LayerFolding, divisors, simd_values
+from hw.folding import Folding, LayerFolding, divisors, simd_values, solve_folding
 from hw.reference import ReferenceTarget
 from hw.rtl_target import RtlTarget
 from hw.rtlgen import generate_rtl, plan_rtl
@@ -266,3 +267,33 @@ def test_a_forking_top_has_no_combinational_loop(tmp_path):
     assert done.returncode == 0, done.stderr
     mine = ("UNOPTFLAT", "bnn_top.sv", "bnn_add.sv", "bnn_duplicate.sv")
     assert not [line for line in done.stderr.splitlines() if line[:1] == "%" and any(m in line for m in mine)]
+
+
+def resnet18():
+    """The shape of ResNet-18 on 224x224 images, with ±1 weights between the first and the last layer."""
+    net = Net(18, (224, 224, 3))
+    bits = net.threshold(net.conv("images", 64, 7, stride=2, weight_type=DataType("INT8")))
+    bits = net.add(FmPadding, bits, pads=(1, 1, 1, 1), value=-1)
+    bits = net.pool(bits, (3, 3), (2, 2), mode="max")
+    x = bits
+    for stage, rows in enumerate((64, 128, 256, 512)):
+        for block in range(2):
+            stride = 2 if stage and not block else 1
+            a = net.conv(net.conv(bits, rows, stride=stride, out_type=BIPOLAR), rows)
+            x = net.join(a, x if stride == 1 else net.conv(bits, rows, 1, stride=2))
+            bits = net.threshold(x)
+    net.layer(net.add(Flatten, net.pool(bits, (7, 7))), 1000, weight_type=DataType("INT8"))
+    return DataflowGraph(input_shape=net.input_shape, nodes=tuple(net.nodes))
+
+
+def test_a_network_of_imagenet_size_is_planned():
+    graph = resnet18()
+    assert round(graph.macs / 1e9, 1) == 1.8
+    folding = solve_folding(graph, fps=50, clock_mhz=100)
+    design = plan_rtl(graph, folding, with_contents=False)
+    modules = Counter(instance.module for instance in design.instances)
+    assert (modules["bnn_mvau"], modules["bnn_add"], modules["bnn_duplicate"]) == (21, 8, 8)
+    # Rows that wait for a block of two 3x3 convolutions, not whole feature maps of every layer.
+    bypasses = [i for i in design.instances if i.fifo_key is not None and "." in i.fifo_key]
+    kilobytes = sum(int(i.parameters["DEPTH"]) * i.source.width_bits for i in bypasses) / 8192
+    assert kilobytes < 400
