@@ -102,6 +102,7 @@ class ReplayReport:
         baseline: Target that the others are compared with.
         perturbation: Distances.
         targets: One result a target, in the order given.
+        draw_seed: The targets' seed of weights that are drawn for each frame; None where there are none.
     """
 
     attack: str
@@ -113,6 +114,7 @@ class ReplayReport:
     baseline: str
     perturbation: Perturbation
     targets: tuple[TargetResult, ...]
+    draw_seed: int | None = None
 
     @property
     def divergences(self) -> int:

@@ -216,11 +216,13 @@ class ReplaySection(Section):
         targets: Who computes; the first one is what the others are compared with.
         images: Images of the test set to attack and replay, from its start; None takes all.
         limits: Fewer images for a slow target, such as ``{qonnx = 100}``.
+        draw_seed: Of weights that the network draws for each frame; image i is frame i.
     """
 
     targets: Annotated[tuple[TargetName, ...], Field(min_length=1)] = REPLAY_TARGETS
     images: Annotated[int, Field(ge=1)] | None = None
     limits: dict[str, Annotated[int, Field(ge=1)]] = {}
+    draw_seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
     @model_validator(mode="after")
     def _fits(self) -> ReplaySection:

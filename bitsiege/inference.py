@@ -38,7 +38,7 @@ def infer_file(target: Target, images: ImageArray, progress: Progress) -> Infere
     with progress.task(f"infer on {target.name}", total=len(images)) as task:
         for start in range(0, len(images), size) or (0,):
             batch = np.ascontiguousarray(images[start : start + size])
-            parts.append(target.infer(batch))
+            parts.append(target.infer(batch, start))
             task.update(start + len(batch))
     cycles = [part.cycles for part in parts if part.cycles is not None]
     return Inference(
@@ -47,8 +47,13 @@ def infer_file(target: Target, images: ImageArray, progress: Progress) -> Infere
     )
 
 
-def save_inference(path: Path, result: Inference) -> None:
+def save_inference(path: Path, result: Inference, *, draw_seed: int | None = None) -> None:
     """Write an .npz file with ``logits``, ``labels`` and, where the target has a clock, ``cycles``.
+
+    Args:
+        path: The file.
+        result: What to write.
+        draw_seed: Of the weights that were drawn, written as ``draw_seed``; None for a network without such.
 
     Raises:
         InputError: It can't be written.
@@ -56,6 +61,8 @@ def save_inference(path: Path, result: Inference) -> None:
     arrays = {"logits": result.logits, "labels": result.labels}
     if result.cycles is not None:
         arrays["cycles"] = result.cycles
+    if draw_seed is not None:
+        arrays["draw_seed"] = np.array(draw_seed, np.int64)
     with atomic_file(path) as temporary, temporary.open("wb") as handle:
         np.savez(handle, allow_pickle=False, **arrays)
 

@@ -22,6 +22,7 @@ def replay_limited(
     trace: bool,
     progress: Progress,
     label: str,
+    draw_seed: int | None = None,
 ) -> ReplayReport:
     """Replay an attack on all targets; those with a limit see the first images only.
 
@@ -33,6 +34,7 @@ def replay_limited(
         trace: Look for the first differing layer.
         progress: Who listens.
         label: How the work is announced.
+        draw_seed: The targets' seed of drawn weights, for the report; None where there are none.
 
     Returns:
         One report; the ``count`` of a limited target's results says how many images it saw.
@@ -62,7 +64,9 @@ def replay_limited(
                 results.setdefault(result.target, result)
     if report is None:
         raise ValueError("replay needs a target")
-    return dataclasses.replace(report, targets=tuple(results[target.name] for target in targets))
+    return dataclasses.replace(
+        report, targets=tuple(results[target.name] for target in targets), draw_seed=draw_seed
+    )
 
 
 class _Watch:

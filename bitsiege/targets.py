@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from export.errors import InputError
-from export.graph import IntArray
+from export.graph import DataflowGraph, IntArray
 from hw.build import Build
 from hw.target import ImageArray, Target, TargetKind
 from hw.targets import HARDWARE_TARGETS, open_target
@@ -17,6 +17,8 @@ from hw.targets import HARDWARE_TARGETS, open_target
 TORCH = "torch"
 # The order in which people read them: from the model to the hardware.
 _FIRST = (TORCH, "qonnx", "reference", "emulator", "timing", "rtl", "netlist")
+# Targets that draw weights; others refuse such a network, or have no weights at all.
+_DRAWING = ("reference", "emulator", "rtl")
 
 
 def parse_targets(text: str) -> tuple[str, ...]:
@@ -49,27 +51,35 @@ def check_target(name: str) -> None:
         raise InputError(f"there is no target {name!r}", hint=f"{guess}known: {', '.join(known)}")
 
 
-def open_any_target(name: str, build: Build, *, cache_dir: Path | None = None) -> Target:
+def open_any_target(name: str, build: Build, *, cache_dir: Path | None = None, draw_seed: int = 0) -> Target:
     """Open a target of a build.
 
     Args:
         name: Any of `known_targets`.
         build: The compiled network.
         cache_dir: Where native code is kept; None for the user's cache folder.
+        draw_seed: Of weights that are drawn for each frame, below 2**32.
 
     Raises:
-        InputError: An unknown target, or the build lacks what it needs.
+        InputError: An unknown target, or the build lacks what it needs, or the target can't draw weights.
         ToolError: A compiler or simulator is missing.
     """
     check_target(name)
     if name == TORCH:
         from attacks.torch_target import TorchTarget
 
-        return TorchTarget(load_module(build), build.graph)
+        return TorchTarget(load_module(build), build.graph, seed=draw_seed)
     options: dict[str, Any] = {}
     if cache_dir is not None and name in ("emulator", "timing", "rtl", "netlist"):
         options["cache_dir"] = cache_dir
+    if draws_weights(build.graph) and name in _DRAWING:
+        options["seed"] = draw_seed
     return open_target(name, build, **options)
+
+
+def draws_weights(graph: DataflowGraph) -> bool:
+    """Whether a network has weights that are drawn for each frame."""
+    return any(node.draw is not None for node in graph.mvaus)
 
 
 def load_module(build: Build) -> Any:

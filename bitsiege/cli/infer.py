@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bitsiege.cli.options import BuildDir, CacheDir, Json
+from bitsiege.cli.options import BuildDir, CacheDir, DrawSeed, Json
 
 
 def infer(
@@ -33,12 +33,14 @@ def infer(
     wave_image: Annotated[
         int, typer.Option("--wave-image", metavar="K", min=0, help="Index of that image.")
     ] = 0,
+    draw_seed: DrawSeed = 0,
     cache_dir: CacheDir = None,
     json: Json = False,
 ) -> int:
     """Compute the integer logits of images on one target.
 
-    OUT.npz gets int64 logits (N, K), int64 labels (N,), and int64 cycles (N,) where the target has a clock.
+    OUT.npz gets int64 logits (N, K), int64 labels (N,), int64 cycles (N,) where the target has a clock, and
+    the draw_seed where the network draws weights.
 
     [bold]Example[/bold]: bitsiege infer build --target emulator --images x.npy -o out.npz
     """
@@ -46,7 +48,7 @@ def infer(
     from bitsiege.cli.console import progress, say, show_json
     from bitsiege.inference import infer_file, save_inference, wave_writer
     from bitsiege.outputs import check_output
-    from bitsiege.targets import close_targets, open_any_target
+    from bitsiege.targets import close_targets, draws_weights, open_any_target
     from hw.build import load_build
 
     check_output(output, images, wave)
@@ -54,7 +56,7 @@ def infer(
         check_output(wave, images)
     loaded = load_build(build)
     pixels = load_images(images, loaded.graph.input_shape)
-    opened = open_any_target(target, loaded, cache_dir=cache_dir)
+    opened = open_any_target(target, loaded, cache_dir=cache_dir, draw_seed=draw_seed)
     try:
         # Asked for before the work, so that a slip doesn't cost a simulation.
         writer = None if wave is None else wave_writer(opened, pixels, wave_image)
@@ -62,7 +64,8 @@ def infer(
         with progress() as listener:
             result = infer_file(opened, pixels, listener)
         seconds = time.monotonic() - start_s
-        save_inference(output, result)
+        drawn = draws_weights(loaded.graph)
+        save_inference(output, result, draw_seed=draw_seed if drawn else None)
         if wave is not None and writer is not None:
             writer(wave)
     finally:
@@ -72,6 +75,7 @@ def infer(
         "kind": str(opened.kind),
         "graph_hash": loaded.graph_hash,
         "images": len(pixels),
+        "draw_seed": draw_seed if drawn else None,
         "seconds": round(seconds, 4),
         "output": str(output),
         "cycles_per_image": None if result.cycles is None or not len(pixels) else float(result.cycles.mean()),

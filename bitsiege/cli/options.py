@@ -37,3 +37,12 @@ CacheDir: TypeAlias = Annotated[
 BuildDir: TypeAlias = Annotated[
     Path, typer.Argument(metavar="BUILD", help="Directory that `bitsiege compile` wrote.", show_default=False)
 ]
+DrawSeed: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        "--draw-seed",
+        min=0,
+        max=(1 << 32) - 1,
+        help="Seed of weights that the network draws for each frame; image i is frame i.",
+    ),
+]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bitsiege.cli.options import CacheDir, Json
+from bitsiege.cli.options import CacheDir, DrawSeed, Json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,6 +45,7 @@ def replay(
             "--limit", metavar="NAME=N", help="A slow target sees the first N images only; repeatable."
         ),
     ] = None,
+    draw_seed: DrawSeed = 0,
     cache_dir: CacheDir = None,
     json: Json = False,
 ) -> int:
@@ -59,7 +60,13 @@ def replay(
     from bitsiege.outputs import check_output
     from bitsiege.pipeline.store import write_json
     from bitsiege.replaying import replay_limited
-    from bitsiege.targets import close_targets, open_any_target, parse_limits, parse_targets
+    from bitsiege.targets import (
+        close_targets,
+        draws_weights,
+        open_any_target,
+        parse_limits,
+        parse_targets,
+    )
     from hw.build import load_build
 
     names = parse_targets(targets)
@@ -69,7 +76,9 @@ def replay(
     attack = load_attack(archive)
     opened = []
     try:
-        opened.extend(open_any_target(name, loaded, cache_dir=cache_dir) for name in names)
+        opened.extend(
+            open_any_target(name, loaded, cache_dir=cache_dir, draw_seed=draw_seed) for name in names
+        )
         with progress() as listener:
             report = replay_limited(
                 attack,
@@ -79,6 +88,7 @@ def replay(
                 trace=trace,
                 progress=listener,
                 label=f"replay {attack.attack}",
+                draw_seed=draw_seed if draws_weights(loaded.graph) else None,
             )
     finally:
         close_targets(opened)

@@ -93,7 +93,7 @@ def _collect(directory: RunDirectory, config: RunConfig, command: str) -> Report
             _attacked(pair[0], replay, build, directory.folder(attack_step(*pair)) / ARCHIVE)
             for pair, replay in replays.items()
         ),
-        examples=_examples(directory, build, pairs),
+        examples=_examples(directory, build, pairs, config.replay.draw_seed),
         test_accuracy=training["test_accuracy"],
         steps=_steps(directory, config),
         hashes=_hashes(directory, build),
@@ -234,10 +234,10 @@ def _divergence(first: Mapping[str, Any]) -> Divergence:
 
 
 def _examples(
-    directory: RunDirectory, build: Build, pairs: list[tuple[AttackConfig, float]]
+    directory: RunDirectory, build: Build, pairs: list[tuple[AttackConfig, float]], draw_seed: int
 ) -> tuple[Example, ...]:
     """Choose images that the network knew and no longer knows, one a class, least changed first."""
-    reference = ReferenceTarget(build.graph)
+    reference = ReferenceTarget(build.graph, seed=draw_seed)
     chosen: list[Example] = []
     for attack, epsilon in _mildest_first(pairs):
         archive = load_attack(directory.folder(attack_step(attack, epsilon)) / ARCHIVE)

