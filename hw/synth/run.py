@@ -128,9 +128,13 @@ def _script(sources: tuple[str, ...], top: str, parameters: Mapping[str, int | s
     settings = " ".join(f"-set {name} {_value(value)}" for name, value in parameters.items())
     return "\n".join(
         (
+            # synth_xilinx alone reads all cells of all families, which is half the work for a small unit.
+            "read_verilog -lib -specify +/xilinx/cells_sim.v",
+            *(() if family == "xc7" else ("read_verilog -lib +/xilinx/cells_xtra.v",)),
             f"read_verilog -sv -defer {' '.join(sources)}",
             *((f"chparam {settings} {top}",) if settings else ()),
-            f"synth_xilinx -family {family} -flatten -noiopad -noclkbuf -top {top}",
+            f"hierarchy -check -top {top}",
+            f"synth_xilinx -family {family} -flatten -noiopad -noclkbuf -run prepare:check",
             # Small units were mapped on their own; their cells are counted with all others.
             "setattr -mod -unset keep_hierarchy",
             "flatten",

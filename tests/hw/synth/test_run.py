@@ -1,5 +1,6 @@
 """Small designs through Yosys."""
 
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -87,6 +88,22 @@ def test_a_second_call_needs_no_yosys(design, report, folder, monkeypatch: pytes
     assert synthesise(design, folder / "rtl", cache_dir=folder / "cache") == report
     with pytest.raises(AssertionError, match="again"):
         synthesise(design, folder / "rtl", family="xcup", cache_dir=folder / "cache")
+
+
+def test_a_change_elsewhere_needs_no_yosys(design, report, folder, tmp_path, monkeypatch: pytest.MonkeyPatch):
+    shutil.copytree(folder / "rtl", tmp_path / "rtl")
+    with (tmp_path / "rtl" / "bnn_label_select.sv").open("a") as file:
+        file.write("// changed\n")
+
+    def refuse(yosys, script, directory, *, what, timeout_s):
+        raise AssertionError(f"synthesised {what} again")
+
+    monkeypatch.setattr(run_module, "run_script", refuse)
+    part = replace(design, instances=design.instances[:-1])
+    found = synthesise(part, tmp_path / "rtl", cache_dir=folder / "cache")
+    assert list(found.instances) == list(report.instances[:-1])
+    with pytest.raises(AssertionError, match="synthesised u_mvau_1__label_select again"):
+        synthesise(design, tmp_path / "rtl", cache_dir=folder / "cache")
 
 
 def test_other_weights_are_another_entry(design, folder, tmp_path, monkeypatch: pytest.MonkeyPatch):
