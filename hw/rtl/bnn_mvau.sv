@@ -435,11 +435,8 @@ module bnn_mvau #(
         assign result_3 = acc_3;
       end
     end else if (STARTED) begin : g_sign
-      if (OUT_W == 1) begin : g_bipolar
-        assign result_3 = ~acc_3[ACC_W] ^ OUT_BIAS[0];
-      end else begin : g_steps
-        assign result_3 = OUT_W'(OUT_BIAS) + OUT_W'(~acc_3[ACC_W]);
-      end
+      // An inverted bit is not cast here: Verilator widens it before it inverts.
+      assign result_3 = acc_3[ACC_W] ? OUT_W'(OUT_BIAS) : OUT_W'(OUT_BIAS + 1);
     end else begin : g_threshold
       logic [LEVELS*ACC_W-1:0] thresholds_3;
       logic [LEVELS-1:0] fires;
