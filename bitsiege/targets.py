@@ -17,8 +17,8 @@ from hw.targets import HARDWARE_TARGETS, open_target
 TORCH = "torch"
 # The order in which people read them: from the model to the hardware.
 _FIRST = (TORCH, "qonnx", "reference", "emulator", "timing", "rtl", "netlist")
-# Targets that draw weights; others refuse such a network, or have no weights at all.
-_DRAWING = ("reference", "emulator", "rtl")
+# Targets that draw weights; qonnx refuses such a network.
+_DRAWING = ("reference", "emulator", "timing", "rtl", "netlist")
 
 
 def parse_targets(text: str) -> tuple[str, ...]:

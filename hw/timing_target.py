@@ -43,9 +43,10 @@ class TimingTarget:
         folding: PE and SIMD of each layer.
         cache_dir: Where native code is kept; None for the user's cache directory.
         threads: Of the emulator; None for one a core.
+        seed: Of drawn weights, below 2**32.
 
     Raises:
-        InputError: The folding does not fit, or hardware can't compute the network.
+        InputError: The folding does not fit, hardware can't compute the network, or the seed is out of range.
         ToolError: There is no C++ compiler.
     """
 
@@ -59,10 +60,11 @@ class TimingTarget:
         *,
         cache_dir: Path | None = None,
         threads: int | None = None,
+        seed: int = 0,
     ) -> None:
         self.graph = graph
         self.chain = TimingChain.plan(graph, folding)
-        self._emulator = EmulatorTarget(graph, threads=threads, cache_dir=cache_dir)
+        self._emulator = EmulatorTarget(graph, threads=threads, seed=seed, cache_dir=cache_dir)
         self._engine = TimingEngine(cache_dir)
 
     def infer(self, images: ImageArray, first_frame: int = 0) -> Inference:

@@ -28,9 +28,11 @@ class NetlistTarget:
         folding: PE and SIMD of each layer.
         cache_dir: Where netlists and simulators are kept; None for the user's cache directory.
         workers: Streams simulated at once; None for one a core.
+        seed: Of drawn weights, below 2**32.
 
     Raises:
-        InputError: The folding does not fit, hardware can't compute the network, or it is too large.
+        InputError: The folding does not fit, hardware can't compute the network, it is too large, or the seed
+            is out of range.
         ToolError: Verilator or the C++ compiler is missing.
     """
 
@@ -44,9 +46,10 @@ class NetlistTarget:
         *,
         cache_dir: Path | None = None,
         workers: int | None = None,
+        seed: int = 0,
     ) -> None:
         self.graph = graph
-        self._mapped = _MappedTarget(graph, folding, cache_dir=cache_dir, workers=workers)
+        self._mapped = _MappedTarget(graph, folding, cache_dir=cache_dir, workers=workers, seed=seed)
         self.rtl = self._mapped.rtl
         check_size(self.rtl)
 

@@ -33,7 +33,8 @@ module bnn_threefry #(
 
   localparam int unsigned ROUNDS = 13;
   localparam int unsigned STAGES = 1 + ROUNDS + ROUNDS / 4;
-  localparam int unsigned TURNS[8] = '{13, 15, 26, 6, 17, 29, 16, 24};
+  // Bits that the rounds rotate by, eight in turn, the first one in the lowest byte.
+  localparam logic [63:0] TURNS = {8'd24, 8'd16, 8'd29, 8'd17, 8'd6, 8'd26, 8'd15, 8'd13};
 
   if (LANES < 1) begin : g_illegal_lanes
     $error("bnn_threefry: LANES must be at least 1");
@@ -81,7 +82,7 @@ module bnn_threefry #(
           end
         end
       end else begin : g_round
-        localparam int unsigned TURN = TURNS[(4*GROUP+PLACE)%8];
+        localparam int unsigned TURN = 32'(TURNS[8*((4*GROUP+PLACE)%8)+:8]);
         logic [31:0] sum;
 
         assign sum = low[stage-1] + high[stage-1];
