@@ -99,8 +99,13 @@ def offset_words(node: Mvau, pe: int, *, with_bias: bool) -> IntArray:
 
 
 def stream_threshold_words(thresholds: Thresholds, in_type: DataType, lanes: int) -> IntArray:
-    """Arrange elementwise thresholds, int64 ``(beats, lanes * levels)``, until the channels repeat."""
+    """Arrange elementwise thresholds, int64 ``(beats, lanes * levels)``, until the channels repeat.
+
+    Those of a ±1 stream are in the domain of its bits: 0 always, 1 for +1, 2 never.
+    """
     steps = np.clip(thresholds.steps, in_type.minimum, in_type.maximum + 1)
+    if in_type.is_bipolar:
+        steps = (steps + 2) // 2
     if bool(np.all(steps == steps[0])):
         steps = steps[:1]
     elements = int(np.lcm(len(steps), lanes)) if len(steps) > 1 else lanes

@@ -170,8 +170,6 @@ def _interval_before(graph: DataflowGraph, folding: Folding, node: Node) -> int 
 
 def _add_thresholding(builder: DesignBuilder, node: Thresholding) -> None:
     source, thresholds = builder.head, node.thresholds
-    if node.in_type.is_bipolar:
-        raise InputError(f"{node.name}: thresholds of a BIPOLAR stream are no hardware", node=node.name)
     words = stream_threshold_words(thresholds, node.in_type, source.lanes)
     sink = Stream(name=node.name, dtype=node.out_type, lanes=source.lanes, beats=source.beats, node=node.name)
     builder.append(
@@ -181,7 +179,7 @@ def _add_thresholding(builder: DesignBuilder, node: Thresholding) -> None:
         sink,
         LANES=source.lanes,
         IN_W=source.element_w,
-        IN_SIGNED=int(node.in_type.is_signed),
+        IN_SIGNED=int(node.in_type.is_signed and not node.in_type.is_bipolar),
         LEVELS=thresholds.steps.shape[1],
         OUT_BIAS=0 if node.out_type.is_bipolar else thresholds.out_bias,
         OUT_W=sink.element_w,

@@ -116,3 +116,11 @@ def test_stream_thresholds_repeat_by_channel(rows, lanes):
     assert stream_threshold_words(Thresholds(steps=np.full((rows, 1), 300)), UINT8, lanes).tolist() == [
         [256] * lanes
     ]
+
+
+def test_thresholds_of_a_bipolar_stream_are_in_its_bits():
+    steps = np.array([[-9, -1, 0, 1, 2, 9]])
+    (words,) = stream_threshold_words(Thresholds(steps=steps, out_type=DataType("UINT3")), BIPOLAR, 1)
+    for bit, sign in ((0, -1), (1, 1)):
+        assert [bit >= word for word in words] == [sign >= step for step in steps[0]]
+    assert set(words) == {0, 1, 2}

@@ -127,7 +127,7 @@ def grouped(seed):
     net = Net(seed, (6, 7, 4))
     bits = net.threshold("images")
     a = net.conv(bits, 8, groups=2, out_type=BIPOLAR)
-    a = net.conv(a, 4, 1, groups=4)
+    a = net.conv(net.threshold(a, UINT2), 4, 1, groups=4)
     x = net.threshold(net.join(a, bits), UINT2)
     b = net.conv(x, 4, 3, groups=4, value=1, out_type=BIPOLAR)
     x = net.threshold(net.join(b, net.join(x, bits)))
@@ -137,12 +137,12 @@ def grouped(seed):
 
 
 def crossing(seed):
-    """Skips that cross each other, one over the whole network, and a stream added to itself."""
+    """Skips that cross, one over the whole network, a fork of the images, a stream twice in a sum."""
     net = Net(seed, (5, 4, 2))
     bits = net.threshold("images")
     a = net.conv(bits, 2, out_type=BIPOLAR)
     b = net.conv(a, 2, value=-1, out_type=BIPOLAR)
-    c = net.threshold(net.join(b, bits), UINT2)
+    c = net.threshold(net.join(net.join(b, bits), net.threshold("images", INT3)), UINT2)
     d = net.conv(c, 2, out_type=BIPOLAR)
     x = net.join(net.join(d, a), net.join(bits, bits))
     x = net.pool(net.threshold(x), (2, 2), mode="max")
