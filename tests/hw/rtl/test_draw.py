@@ -15,6 +15,7 @@ from hw.folding import Folding, LayerFolding
 from hw.reference import ReferenceTarget
 from hw.rtl_target import RtlTarget
 from hw.rtlgen import generate_rtl
+from hw.timing_target import TimingTarget
 from hw.verilator import Stalls
 
 _LAST_FRAME = (1 << 32) - 1
@@ -111,6 +112,43 @@ def test_hardware_draws_what_the_reference_draws(case, monkeypatch):
             stalled = target.stream(images, Stalls(seed=seed), first_frame=first)
             assert np.array_equal(stalled.logits, expected)
     assert not np.array_equal(golden.infer(images, 0).logits, golden.infer(images, 1).logits)
+
+
+@pytest.mark.parametrize(
+    "case", [_convolution(2, 8, 1, 2), _convolution(3, 2, 4, 4), _padded()], ids=["8", "parts", "padded"]
+)
+def test_the_timing_model_knows_when_weights_are_there(case):
+    images = _images(case.graph, 5)
+    hardware = RtlTarget(case.graph, case.folding, workers=1)
+    model = TimingTarget(case.graph, case.folding, threads=1, seed=3)
+    for stalls in (None, Stalls(seed=4), Stalls(seed=5, source=0.0, sink=0.8)):
+        found, expected = model.stream(images, stalls), hardware.stream(images, stalls)
+        assert np.array_equal(found.first_in_cycle, expected.first_in_cycle)
+        assert np.array_equal(found.last_out_cycle, expected.last_out_cycle)
+    golden = ReferenceTarget(case.graph, seed=3).infer(images, 8)
+    assert np.array_equal(model.infer(images, 8).logits, golden.logits)
+
+
+def _lone_layer():
+    """Nothing but a drawn layer: the first word of weights decides when its pixels are taken."""
+    rng = np.random.default_rng(9)
+    nodes = (
+        Flatten(name="flatten_0", input=INPUT_TENSOR, in_type=UINT8),
+        Mvau(name="mvau_0", input="flatten_0", in_type=UINT8, weights=_means(rng, 2, 32), draw=1),
+    )
+    graph = DataflowGraph(input_shape=(4, 8, 1), nodes=nodes)
+    return Case(graph=graph, folding=Folding({"mvau_0": LayerFolding(2, 8)}))
+
+
+def test_the_first_word_of_weights_is_there_in_cycle_18():
+    case = _lone_layer()
+    images = _images(case.graph, 8)
+    found = RtlTarget(case.graph, case.folding, workers=1).stream(images, beats=True)
+    assert found.in_cycles is not None
+    assert found.out_cycles is not None
+    assert np.array_equal(found.logits, ReferenceTarget(case.graph).infer(images).logits)
+    # Four beats from cycle 18 on, four stages, and two of the label; then a frame every four cycles.
+    assert found.out_cycles[:, 0].tolist() == [18 + 3 + 4 + 2 + 4 * frame for frame in range(8)]
 
 
 def test_seeds_and_frames_out_of_range_are_refused():
