@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from export.errors import InputError
+from hw.boards import find_board
 
 TargetName = Literal["torch", "qonnx", "reference", "emulator", "timing", "rtl", "netlist"]
 REPLAY_TARGETS: tuple[TargetName, ...] = ("torch", "qonnx", "reference", "emulator", "rtl")
@@ -142,22 +143,29 @@ class CompileSection(Section):
     """Folding, clock and board.
 
     Attributes:
-        fps: Frame rate that the folding must reach at the clock [frames/s].
-        folding: Folding file of FINN's form instead of a rate; relative to the configuration file. Without
-            either, the least hardware: PE and SIMD are 1 everywhere.
+        fps: Frame rate that the folding must reach at the clock [frames/s]; the least hardware that does.
+        max_luts: LUTs that the estimate must keep within; alone the best rate within them.
+        folding: Folding file of FINN's form instead; relative to the configuration file. Without any of these
+            and without a board, the least hardware: PE and SIMD are 1 everywhere.
         clock_mhz: Clock [MHz].
-        board: Name of a board, if it is meant for one.
+        board: Name of a board whose FPGA the design must fit; alone the best rate on it.
     """
 
     fps: Annotated[float, Field(gt=0)] | None = None
+    max_luts: Annotated[int, Field(ge=1)] | None = None
     folding: Path | None = None
     clock_mhz: Annotated[float, Field(gt=0, le=10_000)] = 100.0
     board: Name | None = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> CompileSection:
-        if self.fps is not None and self.folding is not None:
-            raise ValueError("give either fps or folding")
+        if self.folding is not None and (self.fps, self.max_luts) != (None, None):
+            raise ValueError("give either folding, or fps and max_luts")
+        if self.board is not None:
+            try:
+                find_board(self.board)
+            except InputError as error:
+                raise ValueError(f"{error.message}; {error.hint}") from error
         return self
 
 

@@ -10,6 +10,7 @@ import typer
 from bitsiege.cli.options import Json
 
 if TYPE_CHECKING:
+    from bitsiege.building import Compiled
     from hw.build import Build
 
 
@@ -21,12 +22,16 @@ def compile_(
     fps: Annotated[
         float | None, typer.Option("--fps", metavar="N", help="Frame rate that the folding must reach.")
     ] = None,
+    max_luts: Annotated[
+        int | None,
+        typer.Option("--max-luts", metavar="N", min=1, help="LUTs that the estimate must keep within."),
+    ] = None,
     folding: Annotated[
         Path | None, typer.Option("--folding", metavar="F.json", help="A folding file of FINN's form.")
     ] = None,
     clock_mhz: Annotated[float, typer.Option("--clock-mhz", metavar="F", help="Clock [[MHz].")] = 100.0,
     board: Annotated[
-        str | None, typer.Option("--board", metavar="NAME", help="Board that it is meant for.")
+        str | None, typer.Option("--board", metavar="NAME", help="Board that it must fit, such as Pynq-Z1.")
     ] = None,
     checkpoint: Annotated[
         Path | None,
@@ -38,7 +43,9 @@ def compile_(
 ) -> int:
     """Lower a QONNX file to integer hardware, choose the folding, and generate SystemVerilog.
 
-    Without --fps and --folding the build has the least hardware: PE and SIMD are 1 in every layer.
+    --fps takes the least hardware that reaches the rate, --board or --max-luts alone the best rate that fits,
+    both together the least hardware that reaches the rate, if it fits. Without any of them the build has the
+    least hardware: PE and SIMD are 1 in every layer. Resources are estimates, shown with their error.
 
     [bold]Example[/bold]: bitsiege compile model.onnx -o build --fps 1000000 --clock-mhz 100
     """
@@ -53,16 +60,17 @@ def compile_(
         clock_mhz=clock_mhz,
         board=board,
         checkpoint=None if checkpoint is None else find_checkpoint(checkpoint),
+        max_luts=max_luts,
     )
     latency_cycles, note = _latency(compiled.build)
-    result = _summary(compiled.build) | {
+    result = _summary(compiled) | {
         "latency_cycles": latency_cycles,
         "notes": [*compiled.notes, *([note] if note else [])],
     }
     if json:
         show_json(result)
     else:
-        show(_text(compiled.build, result))
+        show(_text(compiled, result))
     return 0
 
 
@@ -77,10 +85,15 @@ def _latency(build: Build) -> tuple[int | None, str | None]:
         return None, f"the latency is not predicted: {error.message}"
 
 
-def _summary(build: Build) -> dict[str, Any]:
+def _summary(compiled: Compiled) -> dict[str, Any]:
+    build = compiled.build
     ii_cycles = build.folding.ii_cycles(build.graph)
     layers = {
-        node.name: {"pe": build.folding[node.name].pe, "simd": build.folding[node.name].simd}
+        node.name: {
+            "pe": build.folding[node.name].pe,
+            "simd": build.folding[node.name].simd,
+            "ram_style": build.folding[node.name].ram_style,
+        }
         for node in build.graph.mvaus
     }
     return {
@@ -92,18 +105,29 @@ def _summary(build: Build) -> dict[str, Any]:
         "ii_cycles": ii_cycles,
         "frames_per_second": build.clock_mhz * 1e6 / ii_cycles,
         "folding": layers,
+        "budget": compiled.budget or None,
+        "estimate": None if compiled.estimate is None else compiled.estimate.to_json(),
     }
 
 
-def _text(build: Build, result: dict[str, Any]) -> str:
-    folding = ", ".join(f"{name} {f['pe']}x{f['simd']}" for name, f in result["folding"].items())
+def _text(compiled: Compiled, result: dict[str, Any]) -> str:
+    build = compiled.build
+    folding = ", ".join(
+        f"{name} {f['pe']}x{f['simd']}" + ("" if f["ram_style"] == "auto" else f" {f['ram_style']}")
+        for name, f in result["folding"].items()
+    )
     known = result["latency_cycles"]
     latency = "" if known is None else f", latency {known:,} cycles"
-    return (
-        f"{build.graph.summary()}\n\n"
-        f"folding (PE x SIMD): {folding}\n"
+    lines = [
+        f"{build.graph.summary()}\n",
+        f"folding (PE x SIMD): {folding}",
         f"II {result['ii_cycles']:,} cycles{latency}: "
-        f"{result['frames_per_second']:,.0f} frames/s at {build.clock_mhz:g} MHz\n"
-        f"{build.path}: network {build.graph_hash[:16]}"
-        + "".join(f"\nnote: {note}" for note in result["notes"])
-    )
+        f"{result['frames_per_second']:,.0f} frames/s at {build.clock_mhz:g} MHz",
+    ]
+    if compiled.estimate is not None:
+        lines.append(f"estimate of Yosys' counts: {compiled.estimate.text()}")
+    if compiled.budget:
+        board = "" if build.board is None else f", {build.board} with head-room"
+        lines.append(f"budget: {compiled.budget}{board}")
+    lines.append(f"{build.path}: network {build.graph_hash[:16]}")
+    return "\n".join([*lines, *(f"note: {note}" for note in result["notes"])])

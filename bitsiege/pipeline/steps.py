@@ -221,6 +221,7 @@ class _Work:
                 step.inputs["export"] / MODEL,
                 step.folder,
                 fps=section.fps,
+                max_luts=section.max_luts,
                 folding=section.folding,
                 clock_mhz=section.clock_mhz,
                 board=section.board,

@@ -1,6 +1,6 @@
 """Folding: PE and SIMD of every layer, the solver that chooses them, and FINN's JSON form of them."""
 
-from hw.folding.finn import finn_entries, read_finn_folding, write_finn_folding
+from hw.folding.finn import FinnFolding, finn_entries, read_finn_file, read_finn_folding, write_finn_folding
 from hw.folding.model import (
     RAM_STYLES,
     Folding,
@@ -15,11 +15,13 @@ from hw.folding.solver import solve_folding
 
 __all__ = [
     "RAM_STYLES",
+    "FinnFolding",
     "Folding",
     "LayerFolding",
     "divisors",
     "finn_entries",
     "layer_after",
+    "read_finn_file",
     "read_finn_folding",
     "simd_values",
     "solve_folding",

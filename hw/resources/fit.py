@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hw.resources.points import Point
-from hw.resources.terms import FORMULAS, module_terms
+from hw.resources.terms import FORMULAS, LEAST_LUTS, module_terms
 
 _Array = npt.NDArray[np.float64]
 # Below this many primitives an error is counted relative to it: one LUT too many out of two is no 50 %.
@@ -48,8 +48,8 @@ class FittedModule:
 def fit(points: Sequence[Point]) -> dict[str, FittedModule]:
     """Fit every module that there are points of.
 
-    Coefficients are least squares of the relative error and never negative. Errors are of each point in turn,
-    predicted from a fit to all the others.
+    Coefficients are least squares of the relative error, and none is less than hardware needs. Errors are of
+    each point in turn, predicted from a fit to all the others.
 
     Args:
         points: Measurements, each instance once.
@@ -94,7 +94,9 @@ def _coefficients(
 ) -> _Array:
     if resource in FORMULAS:
         return np.ones(len(names))
-    return nonnegative_least_squares(matrix * weights[:, None], actual * weights)
+    least = np.array([LEAST_LUTS.get(name, 0.0) if resource == "lut" else 0.0 for name in names], np.float64)
+    rest = actual - matrix @ least
+    return least + nonnegative_least_squares(matrix * weights[:, None], rest * weights)
 
 
 def nonnegative_least_squares(matrix: _Array, target: _Array) -> _Array:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 # Depth and width of an 18 kbit block RAM with one port to write and one to read (UG473 and UG573).
 _BRAM18_SHAPES = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))
-# Yosys' own weights: an 18 kbit block RAM against four LUT sites of distributed RAM.
-_BRAM18_WEIGHT, _LUTRAM_WEIGHT = 129, 8
-# Memories up to so many bits stay flip-flops.
-_FLIP_FLOP_BITS = 16
+# Yosys' own weights: an 18 kbit block RAM, four LUT sites of distributed RAM, a bit of a ROM in logic.
+_BRAM18_WEIGHT, _LUTRAM_WEIGHT, _ROM_BIT_WEIGHT = 129, 8, 1 / 64
+# Memories up to so many bits for each four LUT sites stay flip-flops; tried out, not documented.
+_FLIP_FLOP_BITS = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +29,21 @@ class MemoryCost:
 
 
 def bram36(width_bits: int, depth: int) -> float:
-    """Return block RAMs of 36 kbit of a memory; halves where one of 18 kbit is enough."""
-    return min(math.ceil(width_bits / w) * math.ceil(depth / d) for d, w in _BRAM18_SHAPES) / 2
+    """Return block RAMs of 36 kbit of a memory; halves where one of 18 kbit is enough.
+
+    Words beyond a whole number of block RAMs' depths may lie in block RAMs of another shape.
+    """
+    blocks = [math.ceil(width_bits / w) * math.ceil(depth / d) for d, w in _BRAM18_SHAPES]
+    for d, w in _BRAM18_SHAPES:
+        if 0 < depth % d < depth:
+            rest = min(math.ceil(width_bits / v) * math.ceil(depth % d / e) for e, v in _BRAM18_SHAPES)
+            blocks.append(math.ceil(width_bits / w) * (depth // d) + rest)
+    return min(blocks) / 2
+
+
+def is_block_rom(width_bits: int, depth: int) -> bool:
+    """Tell whether synthesis puts a constant memory into block RAM if nothing says where it lies."""
+    return _BRAM18_WEIGHT * 2 * bram36(width_bits, depth) < _ROM_BIT_WEIGHT * width_bits * depth
 
 
 def lutram_sites(width_bits: int, depth: int) -> int:
@@ -40,17 +53,28 @@ def lutram_sites(width_bits: int, depth: int) -> int:
     return 4 * math.ceil(width_bits / 3) * math.ceil(depth / 64)
 
 
-def written_memory(width_bits: int, depth: int, *, registered_read: bool) -> MemoryCost:
+def one_port_sites(width_bits: int, depth: int) -> int:
+    """Return LUT sites of a distributed memory that is read and written at the same address."""
+    return 4 * min(
+        math.ceil(width_bits / w) * math.ceil(depth / d) for d, w in ((32, 8), (64, 4), (128, 2), (256, 1))
+    )
+
+
+def written_memory(
+    width_bits: int, depth: int, *, registered_read: bool = False, one_port: bool = False
+) -> MemoryCost:
     """Return what a memory that the hardware writes becomes.
 
     Args:
         width_bits: Bits of a word.
         depth: Words.
         registered_read: Whether what is read goes into a register, as block RAM needs it.
+        one_port: Whether it is read where it is written.
     """
-    if width_bits * depth <= _FLIP_FLOP_BITS:
+    sites = one_port_sites(width_bits, depth) if one_port else lutram_sites(width_bits, depth)
+    if width_bits * depth <= _FLIP_FLOP_BITS * sites / 4:
         return MemoryCost(flip_flops=width_bits * depth)
-    sites, blocks = lutram_sites(width_bits, depth), bram36(width_bits, depth)
+    blocks = bram36(width_bits, depth)
     if registered_read and _BRAM18_WEIGHT * 2 * blocks < _LUTRAM_WEIGHT * sites / 4:
         return MemoryCost(bram36=blocks)
     return MemoryCost(lutram=sites)

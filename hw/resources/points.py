@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from export.errors import InputError
-from hw.rtlgen import Instance
+from hw.rtlgen import Instance, RtlDesign
 from hw.rtlgen.generate import RTL_DIR
 from hw.synth import Cost
 
@@ -89,8 +89,8 @@ def _word(value: object) -> int | str:
     raise TypeError(f"a parameter is {value!r}")
 
 
-def module_hash(module: str) -> str:
-    """Return a hash of a module's text and of all that it instantiates, without comments and white space."""
+def module_parts(module: str) -> dict[str, str]:
+    """Return the text of a module and of all that it instantiates, by their names."""
     texts: dict[str, str] = {}
     names = [module]
     while names:
@@ -98,10 +98,23 @@ def module_hash(module: str) -> str:
         path = RTL_DIR / f"{name}.sv"
         if name in texts or not path.is_file():
             continue
-        text = re.sub(r"//[^\n]*", "", path.read_text(encoding="utf-8"))
-        texts[name] = "".join(text.split())
-        names += _NAME.findall(text)
-    return hashlib.sha256("\n".join(texts[name] for name in sorted(texts)).encode()).hexdigest()[:16]
+        texts[name] = re.sub(r"//[^\n]*", "", path.read_text(encoding="utf-8"))
+        names += _NAME.findall(texts[name])
+    return texts
+
+
+def module_hash(module: str) -> str:
+    """Return a hash of a module's text and of all that it instantiates, without comments and white space."""
+    parts = module_parts(module)
+    text = "\n".join("".join(parts[name].split()) for name in sorted(parts))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def only(design: RtlDesign, instance: Instance) -> RtlDesign:
+    """Return a design of one of its instances, without the text of the other modules."""
+    needed = {f"{name}.sv" for name in module_parts(instance.module)}
+    sources = tuple(name for name in design.sources[:-1] if name in needed)
+    return replace(design, instances=(instance,), sources=(*sources, design.sources[-1]))
 
 
 def unique(points: Iterable[Point]) -> list[Point]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from export.datatypes import BIPOLAR, UINT8, DataType
 from export.graph import (
+    Add,
     DataflowGraph,
     Flatten,
     FmPadding,
@@ -44,7 +45,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Unit:
-    """A matrix-vector unit: parallelism, folds, bits in, bits of a weight, and levels out."""
+    """A matrix-vector unit: parallelism, folds, bits in, bits of a weight, levels out, drawn or not."""
 
     pe: int
     simd: int
@@ -53,40 +54,47 @@ class _Unit:
     in_bits: int = 1
     weight_bits: int = 1
     levels: int = 1
-    ram_style: str = "distributed"
+    ram_style: str = "auto"
+    draws: bool = False
 
 
 _UNITS = (
     _Unit(pe=1, simd=8, sf=16, nf=16),
-    _Unit(pe=1, simd=32, sf=36, nf=32),
-    _Unit(pe=1, simd=1, sf=32, nf=10, levels=0),
-    _Unit(pe=2, simd=16, sf=8, nf=8),
     _Unit(pe=4, simd=16, sf=4, nf=8),
-    _Unit(pe=4, simd=32, sf=9, nf=4),
-    _Unit(pe=8, simd=8, sf=8, nf=8),
-    _Unit(pe=8, simd=32, sf=4, nf=2),
-    _Unit(pe=8, simd=16, sf=16, nf=8),
-    _Unit(pe=8, simd=64, sf=2, nf=2),
-    _Unit(pe=5, simd=8, sf=4, nf=2, levels=0),
-    _Unit(pe=16, simd=16, sf=1, nf=1),
-    _Unit(pe=16, simd=4, sf=8, nf=4),
-    _Unit(pe=4, simd=100, sf=2, nf=4),
+    _Unit(pe=1, simd=32, sf=36, nf=32),
     _Unit(pe=8, simd=3, sf=9, nf=4, in_bits=8),
-    _Unit(pe=4, simd=8, sf=8, nf=4, in_bits=8),
-    _Unit(pe=2, simd=4, sf=16, nf=4, in_bits=4, levels=3),
-    _Unit(pe=4, simd=8, sf=4, nf=4, in_bits=2, levels=3),
-    _Unit(pe=2, simd=8, sf=8, nf=4, levels=15),
-    _Unit(pe=2, simd=8, sf=8, nf=2, in_bits=4, weight_bits=8, levels=0),
-    _Unit(pe=4, simd=4, sf=4, nf=4, weight_bits=8),
-    _Unit(pe=2, simd=4, sf=16, nf=4, in_bits=8, weight_bits=8, levels=3),
-    _Unit(pe=1, simd=32, sf=36, nf=32, ram_style="block"),
     _Unit(pe=4, simd=16, sf=16, nf=16, ram_style="block"),
+    _Unit(pe=8, simd=64, sf=2, nf=2),
+    _Unit(pe=4, simd=32, sf=9, nf=4),
+    _Unit(pe=1, simd=1, sf=32, nf=10, levels=0),
+    _Unit(pe=16, simd=16, sf=1, nf=1),
     _Unit(pe=8, simd=32, sf=9, nf=8, ram_style="block"),
-    _Unit(pe=16, simd=16, sf=8, nf=4, ram_style="block"),
+    _Unit(pe=2, simd=16, sf=8, nf=8),
+    _Unit(pe=4, simd=8, sf=8, nf=4, in_bits=8),
+    _Unit(pe=5, simd=8, sf=4, nf=2, levels=0),
+    _Unit(pe=8, simd=8, sf=8, nf=8),
+    _Unit(pe=4, simd=100, sf=2, nf=4),
+    _Unit(pe=2, simd=8, sf=8, nf=2, in_bits=4, weight_bits=8, levels=0),
+    _Unit(pe=2, simd=4, sf=16, nf=4, in_bits=4, levels=3),
+    _Unit(pe=1, simd=32, sf=36, nf=32, ram_style="distributed"),
     _Unit(pe=8, simd=3, sf=9, nf=8, in_bits=8, ram_style="block"),
+    _Unit(pe=8, simd=16, sf=16, nf=8),
+    _Unit(pe=4, simd=4, sf=4, nf=4, weight_bits=8),
+    _Unit(pe=2, simd=8, sf=8, nf=4, levels=15),
+    _Unit(pe=16, simd=16, sf=8, nf=4, ram_style="block"),
+    _Unit(pe=8, simd=32, sf=4, nf=2),
+    _Unit(pe=2, simd=4, sf=16, nf=4, in_bits=8, weight_bits=8, levels=3),
+    _Unit(pe=16, simd=4, sf=8, nf=4),
+    _Unit(pe=4, simd=8, sf=4, nf=4, in_bits=2, levels=3),
+    _Unit(pe=2, simd=8, sf=8, nf=4, draws=True),
+    _Unit(pe=4, simd=16, sf=4, nf=4, draws=True),
 )
 # Lanes out of a layer, lanes into the next one.
 _CONVERSIONS = ((16, 32), (1, 8), (4, 1), (32, 8), (6, 4), (64, 16))
+
+
+# Width of a layer around which a branch goes, PE, and bits of the elements that are added.
+_BRANCHES = ((8, 2, 1), (16, 8, 1), (32, 16, 4), (8, 4, 4))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +132,8 @@ def samples(seed: int = 0) -> Iterator[Sample]:
         yield _conversion_sample(lanes_in, lanes_out, rng)
     for windows in _WINDOWS:
         yield _window_sample(windows, rng)
+    for width, pe, bits in _BRANCHES:
+        yield _branch_sample(width, pe, bits, rng)
 
 
 def chosen(sample: Sample, design: RtlDesign) -> list[Instance]:
@@ -169,7 +179,14 @@ def _last(nodes: list[Node]) -> tuple[str, DataType]:
 
 
 def _mvau(
-    nodes: list[Node], rng: np.random.Generator, mh: int, mw: int, *, bits: int = 1, levels: int = 1
+    nodes: list[Node],
+    rng: np.random.Generator,
+    mh: int,
+    mw: int,
+    *,
+    bits: int = 1,
+    levels: int = 1,
+    draws: bool = False,
 ) -> Mvau:
     name, kind = _last(nodes)
     count = sum(isinstance(node, Mvau) for node in nodes)
@@ -178,7 +195,8 @@ def _mvau(
         name=f"mvau_{count}",
         input=name,
         in_type=kind,
-        weights=_weights(rng, mh, mw, bits),
+        weights=_weights(rng, mh, mw, 8 if draws else bits),
+        draw=0 if draws else None,
         weight_type=BIPOLAR if bits == 1 else _INT8,
         thresholds=_levels(rng, mh, levels, reach) if levels else None,
     )
@@ -189,7 +207,7 @@ def _unit_sample(unit: _Unit, rng: np.random.Generator) -> Sample:
     nodes = _input_nodes(unit.in_bits, mw, rng)
     name, kind = _last(nodes)
     nodes.append(Flatten(name="flatten_0", input=name, in_type=kind))
-    nodes.append(_mvau(nodes, rng, mh, mw, bits=unit.weight_bits, levels=unit.levels))
+    nodes.append(_mvau(nodes, rng, mh, mw, bits=unit.weight_bits, levels=unit.levels, draws=unit.draws))
     folds = {"mvau_0": LayerFolding(unit.pe, unit.simd, unit.ram_style)}
     modules = ("bnn_mvau", "bnn_thresholding")
     if unit.levels:
@@ -209,6 +227,37 @@ def _conversion_sample(lanes_in: int, lanes_out: int, rng: np.random.Generator) 
     folds = {"mvau_0": LayerFolding(lanes_in, 1), "mvau_1": LayerFolding(pe, lanes_out)}
     graph = DataflowGraph(input_shape=(1, 1, 2), nodes=tuple(nodes))
     return Sample(graph=graph, folding=Folding(folds), modules=("bnn_dwc", "bnn_label_select"))
+
+
+def _branch_sample(width: int, pe: int, bits: int, rng: np.random.Generator) -> Sample:
+    """A branch around a layer, and a scale on the logits."""
+    nodes = _input_nodes(1, 1, rng)
+    nodes.append(Flatten(name="flatten_0", input="thresholding_0", in_type=BIPOLAR))
+    levels = (1 << bits) - 1
+    nodes.append(_mvau(nodes, rng, width, 2, levels=levels))
+    trunk = nodes[-1]
+    nodes.append(_mvau(nodes, rng, width, width, levels=levels))
+    around = nodes[-1]
+    nodes.append(
+        Add(
+            name="add_0",
+            input=trunk.name,
+            in_type=trunk.out_type,
+            other=around.name,
+            other_type=around.out_type,
+        )
+    )
+    last = _mvau(nodes, rng, 8, width, levels=0)
+    scale = rng.integers(1, 1 << (2 * bits + 1), 8).astype(np.int64)
+    nodes.append(replace(last, scale=scale, bias=rng.integers(-99, 99, 8).astype(np.int64)))
+    folds = {
+        "mvau_0": LayerFolding(pe, 1),
+        "mvau_1": LayerFolding(pe, pe),
+        "mvau_2": LayerFolding(max(1, pe // 4), pe),
+    }
+    graph = DataflowGraph(input_shape=(1, 1, 2), nodes=tuple(nodes))
+    modules = ("bnn_add", "bnn_duplicate", "bnn_scale_bias")
+    return Sample(graph=graph, folding=Folding(folds), modules=modules)
 
 
 def _window_sample(windows: _Windows, rng: np.random.Generator) -> Sample:

@@ -13,6 +13,7 @@ from hw.resources.memory import (
     MemoryCost,
     bram36,
     counter_bits,
+    is_block_rom,
     rom_luts,
     written_memory,
 )
@@ -21,6 +22,22 @@ Terms = dict[str, dict[str, float]]
 _Parameters = Mapping[str, int | str]
 
 FORMULAS = ("bram36", "lutram")
+# LUTs that a unit of a term takes at least, whatever the mapper does: an adder has one for each bit, a lane
+# of a dot product one for its product and most of one in the sum, a bit of a replayed input one to choose it.
+LEAST_LUTS: Mapping[str, float] = {
+    "products with constants": 0.5,
+    "products with few weights": 1.6,
+    "binary products": 1.3,
+    "bit-plane products": 1.3,
+    "bits accumulated": 1.0,
+    "replayed bits": 1.0,
+    "weights in logic": 1.0,
+    "bits of counters": 1.0,
+    "bits of pointers": 1.0,
+    "bits of addresses": 1.0,
+}
+# From bnn_mvau: weights of so few words are no memory, and so are the thresholds of so few groups.
+_FUSED_DEPTH, _FUSED_PARAMS = 32, 8
 
 
 def module_terms(module: str, parameters: _Parameters) -> Terms:
@@ -42,54 +59,75 @@ def known_modules() -> tuple[str, ...]:
 
 def _mvau(p: _Parameters) -> Terms:
     mw, mh, simd, pe = (_int(p, k) for k in ("MW", "MH", "SIMD", "PE"))
-    in_w, weight_w, levels, acc_w = (_int(p, k) for k in ("IN_W", "WEIGHT_W", "LEVELS", "ACC_W"))
+    in_w, weight_w, levels = (_int(p, k) for k in ("IN_W", "WEIGHT_W", "LEVELS"))
     sf, nf = mw // simd, mh // pe
-    binary, thresholds = weight_w == 1, bool(p["THRESHOLD_EN"])
-    lanes = pe * simd * (in_w if binary else in_w * weight_w)
-    sum_w = counter_bits(simd + 1) + (0 if p["IN_BIPOLAR"] and binary else in_w + (0 if binary else weight_w))
-    param_bits = pe * (levels * acc_w if thresholds else _int(p, "OUT_W"))
+    depth, groups, draws = sf * nf, _int(p, "GROUPS", 1), bool(_int(p, "DRAW", 0))
+    binary, style = weight_w == 1, p.get("RAM_STYLE", "auto")
+    counts = bool(p["IN_BIPOLAR"]) and binary
+    # A few words of weights are part of the LUTs that compare them with the inputs.
+    fused = counts and not draws and style != "block" and depth <= _FUSED_DEPTH
     weight_bits = pe * simd * weight_w
-    block = p.get("RAM_STYLE", "auto") == "block"
-    replay = written_memory(simd * in_w, sf, registered_read=False) if nf > 1 else MemoryCost()
-    control = counter_bits(sf) + counter_bits(nf) + counter_bits(sf * nf)
-    compared = pe * levels * acc_w if thresholds else 0
+    block = style == "block" or (style == "auto" and not fused and is_block_rom(weight_bits, depth))
+    in_logic = not (fused or block or draws)
+    lanes = pe * simd * (in_w if binary else in_w * weight_w)
+    compared = pe * levels * _int(p, "ACC_W") if p["THRESHOLD_EN"] and levels > 1 else 0
+    summed = pe * (_int(p, "ACC_W") if p["THRESHOLD_EN"] else _int(p, "OUT_W"))
+    param_bits = pe * (levels * _int(p, "ACC_W") if p["THRESHOLD_EN"] else _int(p, "OUT_W"))
+    replays = nf // groups > 1
+    replay = written_memory(simd * in_w, sf, one_port=True) if replays else MemoryCost()
+    control = counter_bits(sf) + counter_bits(nf) + counter_bits(depth)
+    sum_w = counter_bits(simd + 1) + (0 if counts else in_w) + (0 if binary else weight_w)
+    fetched = nf > _FUSED_PARAMS or compared > 0
+    block_params = fetched and is_block_rom(param_bits, nf)
     return {
         "lut": {
             "unit": 1,
             "bits of counters": control,
-            "binary products": lanes if binary and in_w == 1 else 0,
-            "bit-plane products": lanes if binary and in_w > 1 else 0,
+            "products with constants": lanes if fused and depth == 1 else 0,
+            "products with few weights": lanes if fused and depth > 1 else 0,
+            "binary products": lanes if counts and not fused else 0,
+            "bit-plane products": lanes if binary and not counts else 0,
             "bits multiplied": 0 if binary else lanes,
-            "bits accumulated": pe * acc_w,
+            "bits accumulated": summed,
             "bits compared": compared,
-            "weights in logic": 0 if block else rom_luts(weight_bits, sf * nf),
-            "thresholds in logic": rom_luts(param_bits, nf),
-            "replayed bits": simd * in_w if nf > 1 else 0,
+            "weights in logic": rom_luts(weight_bits, depth) if in_logic else 0,
+            "weights in deep logic": rom_luts(weight_bits, depth) if in_logic and depth > 64 else 0,
+            "thresholds in adders": param_bits if 1 < nf <= _FUSED_PARAMS else 0,
+            "thresholds in logic": rom_luts(param_bits, nf) if nf > _FUSED_PARAMS and not block_params else 0,
+            "replayed bits": simd * in_w if replays else 0,
+            "generators": draws,
+            "bits drawn": pe * simd if draws else 0,
         },
         "ff": {
             "unit": 1,
             "bits of counters": control,
             "bits of inputs": simd * in_w,
-            "bits of weights": 0 if block or sf * nf == 1 else weight_bits,
+            "bits of weights": weight_bits if in_logic and depth > 1 else 0,
             "bits of sums": pe * sum_w,
-            "bits accumulated": pe * acc_w,
-            "bits of thresholds": param_bits if nf > 1 else 0,
+            "bits accumulated": summed,
+            "bits of thresholds": param_bits if fetched and not block_params else 0,
             "bits of outputs": pe * _int(p, "OUT_W"),
             "bits kept": replay.flip_flops,
+            "generators": draws,
+            "bits drawn": pe * simd if draws else 0,
         },
         "lutram": {"replay buffer": replay.lutram},
-        "bram36": {"weights": bram36(weight_bits, sf * nf) if block else 0.0},
+        "bram36": {
+            "weights": bram36(weight_bits, depth) if block else 0.0,
+            "thresholds": bram36(param_bits, nf) if block_params else 0.0,
+        },
     }
 
 
 def _fifo(p: _Parameters) -> Terms:
     width, depth = _int(p, "DATA_W"), _int(p, "DEPTH")
-    memory = written_memory(width, depth, registered_read=False)
+    memory = written_memory(width, depth)
     wide = width * math.ceil(depth / 64) if depth > 64 else 0
     return {
         "lut": {
             "unit": 1,
             "bits of pointers": counter_bits(depth),
+            "pointers that wrap": 0 if depth & (depth - 1) == 0 else counter_bits(depth),
             "bits in flip-flops": memory.flip_flops,
             "bits of wide reads": wide,
         },
@@ -157,16 +195,18 @@ def _fmpadding(p: _Parameters) -> Terms:
 
 
 def _pool(p: _Parameters) -> Terms:
-    width = _int(p, "LANES") * _int(p, "ELEMENT_W")
+    width = _int(p, "LANES") * _int(p, "OUT_W", _int(p, "ELEMENT_W"))
     beats = _int(p, "CHANNELS") // _int(p, "LANES")
-    memory = written_memory(width, beats, registered_read=False)
+    memory = written_memory(width, beats, one_port=True)
     counters = counter_bits(beats) + counter_bits(_int(p, "PIXELS"))
+    sums, wide = bool(_int(p, "SUM", 0)), _int(p, "ELEMENT_W") > 1
     return {
         "lut": {
             "unit": 1,
             "bits of counters": counters,
-            "bits": width if _int(p, "ELEMENT_W") == 1 else 0,
-            "bits compared": width if _int(p, "ELEMENT_W") > 1 else 0,
+            "bits": width if not (sums or wide) else 0,
+            "bits compared": width if wide and not sums else 0,
+            "bits added": width if sums else 0,
             "bits in flip-flops": memory.flip_flops,
         },
         "ff": {"unit": 1, "bits of counters": counters, "bits": width, "bits kept": memory.flip_flops},
@@ -253,5 +293,6 @@ _MODULES: Mapping[str, Callable[[_Parameters], Terms]] = {
 }
 
 
-def _int(parameters: _Parameters, name: str) -> int:
-    return int(parameters[name])
+def _int(parameters: _Parameters, name: str, default: int | None = None) -> int:
+    value = parameters[name] if default is None else parameters.get(name, default)
+    return int(value)

@@ -17,9 +17,13 @@ def test_distributed_memories(width, depth, sites):
 
 
 def test_a_memory_goes_where_it_is_cheapest():
-    assert written_memory(1, 9, registered_read=False).flip_flops == 9
+    assert written_memory(1, 9).flip_flops == 9
+    assert written_memory(8, 2).flip_flops == 16
+    assert written_memory(2, 8).lutram == 4
+    assert written_memory(8, 16).lutram == 8
+    assert written_memory(8, 16, one_port=True).lutram == 4
     assert written_memory(32, 270, registered_read=True).bram36 == 0.5
-    assert written_memory(32, 270, registered_read=False).lutram == 220
+    assert written_memory(32, 270).lutram == 220
     assert written_memory(8, 32, registered_read=True).lutram == 8
 
 
