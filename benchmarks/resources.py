@@ -16,12 +16,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from export.errors import BitsiegeError, InputError
+from export.errors import BitsiegeError, InputError, ToolError
 from hw.resources import FITTED, Point, ResourceModel, measured, read_model, write_model
-from hw.resources.points import module_hash, plain_parameters, point_from_json, unique
+from hw.resources.points import module_hash, only, plain_parameters, point_from_json, unique
 from hw.resources.samples import chosen, samples
 from hw.resources.terms import known_modules
 from hw.rtlgen import generate_rtl
@@ -52,8 +51,12 @@ def measure(
             if time.monotonic() > deadline:
                 break
             source = module_hash(instance.module)
-            part = replace(design, instances=(instance,))
-            cost = synthesise(part, directory, family=_FAMILY, cache_dir=cache_dir).instances[0].cost
+            part = only(design, instance)
+            try:
+                cost = synthesise(part, directory, family=_FAMILY, cache_dir=cache_dir).instances[0].cost
+            except ToolError as error:
+                print(f"{instance.module} {dict(key[1])}: {error.message}", file=sys.stderr, flush=True)
+                continue
             points[key] = measured(instance, cost, source)
             print(f"{instance.module} {dict(key[1])} {cost}", file=sys.stderr, flush=True)
     return list(points.values())
@@ -70,9 +73,12 @@ def read_points(path: Path) -> list[Point]:
         raise InputError(f"{path} is no list of measurements: {error}") from error
 
 
-def current(model: ResourceModel) -> list[Point]:
-    """Return the points of a model whose modules haven't changed since."""
-    return [point for point in model.points if point.source == module_hash(point.module)]
+def known_points(path: Path, *, keep: bool) -> list[Point]:
+    """Return the points of a model; without ``keep`` those whose modules haven't changed since."""
+    if not path.exists():
+        return []
+    points = read_model(path).points
+    return [point for point in points if keep or point.source == module_hash(point.module)]
 
 
 def render(model: ResourceModel) -> str:
@@ -101,11 +107,12 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0, help="stop measuring after that time")
     parser.add_argument("--add", type=Path, help="more measurements, one JSON object a line")
     parser.add_argument("--no-synthesis", action="store_true", help="only fit what is measured")
+    parser.add_argument("--keep", action="store_true", help="keep measurements of earlier texts of modules")
     parser.add_argument("--cache-dir", type=Path, help="where synthesis results are kept")
     parser.add_argument("-o", "--output", type=Path, default=FITTED, help="the file to update")
     options = parser.parse_args()
     try:
-        points = current(read_model(options.output)) if options.output.exists() else []
+        points = known_points(options.output, keep=options.keep)
         if options.add is not None:
             points = unique([*points, *read_points(options.add)])
         if not options.no_synthesis:
