@@ -12,7 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from export.errors import BitsiegeError
-from hw.verilator.tools import Compiler, Verilator, find_compiler, find_verilator
+from hw.compiler import Compiler, find_compiler
+from hw.verilator.tools import Verilator, find_verilator
 
 _INSTALL = "make install, or pip install"
 

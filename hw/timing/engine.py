@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import platform
 from dataclasses import replace
 from functools import cache
 from importlib.resources import as_file, files
@@ -13,10 +12,10 @@ import numpy as np
 
 from export.errors import CheckFailedError, InputError, ToolError
 from hw.cache import cached_directory, content_key
+from hw.compiler import find_compiler, run_compiler
 from hw.timing.encoding import TimingChain, fifo_key
 from hw.timing.run import ChainRun
 from hw.timing.stalls import StallPattern, Stalls, of_256
-from hw.verilator.tools import find_compiler, run_tool
 
 _LIBRARY = "libtiming.so"
 _SOURCE = "engine.cpp"
@@ -201,10 +200,9 @@ def build_engine(cache_dir: Path | None = None) -> Path:
     compiler = find_compiler()
     with as_file(files("hw.timing").joinpath("native")) as sources:
         texts = [path.name + path.read_text(encoding="utf-8") for path in sorted(sources.iterdir())]
-        key = content_key(*texts, repr(_FLAGS), compiler.command, compiler.version, platform.machine())
+        key = content_key(*texts, repr(_FLAGS), *compiler.identity)
 
         def build(directory: Path) -> None:
-            command = (compiler.command, *_FLAGS, str(sources / _SOURCE), "-o", str(directory / _LIBRARY))
-            run_tool(command, what="the C++ compiler")
+            run_compiler(compiler, (*_FLAGS, str(sources / _SOURCE), "-o", str(directory / _LIBRARY)))
 
         return cached_directory("timing", key, build, cache_dir=cache_dir) / _LIBRARY

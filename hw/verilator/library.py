@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hw.cache import cached_directory, content_key
+from hw.compiler import Compiler, find_compiler, run_compiler, run_tool
 from hw.rtlgen.control import FRAME_ADDRESS, SEED_ADDRESS
-from hw.verilator.tools import Compiler, Verilator, find_compiler, find_verilator, run_tool
+from hw.verilator.tools import Verilator, find_verilator
 
 LIBRARY_NAME = "design.so"
 _TOP = "bnn_top"
@@ -114,10 +115,8 @@ def build_library(design: Design, *, debug: bool = False, cache_dir: Path | None
         (directory / "design.h").write_text(header, encoding="utf-8")
         _verilate(design, verilator, directory, debug=debug)
         objects = _compile_model(design, verilator, compiler, directory, debug=debug)
-        command = (compiler.command, *_LINK, "-o", LIBRARY_NAME)
-        run_tool(
-            (*command, *objects, *map(str, sorted(runtime.glob("*.o")))), what="the C++ linker", cwd=directory
-        )
+        parts = (*objects, *map(str, sorted(runtime.glob("*.o"))))
+        run_compiler(compiler, (*_LINK, "-o", LIBRARY_NAME, *parts), cwd=directory)
         for name in objects:
             (directory / name).unlink()
 
@@ -193,8 +192,8 @@ def _compile_all(
     def compile_one(job: _Job) -> None:
         source, target, options = job
         paths = [f"-I{path}" for path in includes]
-        command = (compiler.command, *_COMPILE, *_DEFINES, *options, *paths, "-c", source, "-o", target)
-        run_tool(command, what="the C++ compiler", cwd=directory)
+        arguments = (*_COMPILE, *_DEFINES, *options, *paths, "-c", source, "-o", target)
+        run_compiler(compiler, arguments, cwd=directory)
 
     with ThreadPoolExecutor(_COMPILE_JOBS) as pool:
         list(pool.map(compile_one, jobs))
@@ -206,17 +205,9 @@ def _runtime_includes(verilator: Verilator) -> tuple[str, ...]:
 
 def _toolchain(verilator: Verilator, compiler: Compiler) -> tuple[str, ...]:
     """What decides how anything is compiled here."""
-    flags = (*_VERILATE, *_COMPILE, *_DEFINES)
+    flags = (*_VERILATE, *_COMPILE, *_LINK, *_DEFINES)
     headers = [path.read_text(encoding="utf-8") for path in sorted(FST_DIR.glob("*.h"))]
-    return (verilator.version, compiler.command, compiler.version, _processor(), *flags, *headers)
-
-
-def _processor() -> str:
-    """Return what ``-march=native`` depends on: a cache directory may be shared between machines."""
-    path = Path("/proc/cpuinfo")
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    kept = ("vendor_id", "cpu family", "model", "flags", "Features")
-    return "\n".join(sorted({line for line in text.splitlines() if line.startswith(kept)}))
+    return (verilator.version, *compiler.identity, *flags, *headers)
 
 
 def _control_file(design: Design, *, debug: bool) -> str:

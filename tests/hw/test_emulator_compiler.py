@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from export.errors import InputError, ToolError
-from hw.emulator import compiler
+from hw import compiler
 from hw.emulator.compiler import build_library
 from hw.emulator.library import open_library
 
@@ -45,7 +45,7 @@ def test_a_failing_compiler_shows_its_first_errors(tmp_path):
     )
     fake = _fake_compiler(tmp_path / "c++", body)
     with pytest.raises(
-        ToolError, match=r"could not compile.*\nx.cpp:1:1: error: first\nx.cpp:2:1: error: second"
+        ToolError, match=r"compiler failed.*\nx.cpp:1:1: error: first\nx.cpp:2:1: error: second"
     ):
         build_library(tmp_path / "cache", compiler=fake)
     assert not list(tmp_path.glob("cache/emulator/*/"))
@@ -74,7 +74,7 @@ def test_compiles_once_for_the_same_source_flags_and_compiler(tmp_path):
 def test_another_processor_gets_another_library(tmp_path, monkeypatch):
     fake = _fake_compiler(tmp_path / "c++", WRITE_OUTPUT)
     first = build_library(tmp_path / "cache", compiler=fake)
-    monkeypatch.setattr(compiler, "_cpu_identity", lambda: "another processor")
+    monkeypatch.setattr(compiler, "processor_identity", lambda: "another processor")
     assert build_library(tmp_path / "cache", compiler=fake) != first
 
 

