@@ -16,6 +16,14 @@ MUTANTS = {
     "fifo wraps late": ("fifo", "depth_3", "bnn_fifo", "(tail == PTR_W'(DEPTH - 1)) ? '0 : ", ""),
     "fifo outlives reset": ("fifo", "depth_2", "bnn_fifo", "count <= '0;", ""),
     "fifo doubles": ("fifo", "bounded_3", "bnn_fifo", "if (pop) head", "if (pop && !push) head"),
+    "fifo reads what is not written": (
+        "fifo",
+        "registered_3",
+        "bnn_fifo",
+        "count == COUNT_W'(pop)",
+        "count == '0",
+    ),
+    "fifo keeps passing": ("fifo", "registered_5", "bnn_fifo", "past <= 1'b0;", ""),
     "fifo hides words": ("fifo", "depth_4", "bnn_fifo", "= (count != '0)", "= (count > 1)"),
     "dwc narrows backwards": (
         "dwc",
@@ -173,8 +181,16 @@ MUTANTS = {
     "±1 is 0 and 1": ("add", "mixed", "bnn_add", "OUT_W'($signed({~x1[0], 1'b1}))", "OUT_W'(x1)"),
     "one summand goes alone": ("add", "bipolar", "bnn_add", "= advance && s1_axis_tvalid;", "= advance;"),
     "a sum is lost": ("add", "unsigned", "bnn_add", "!valid || m_axis_tready", "1'b1"),
-    "windows do not step down": ("swg", "row", "bnn_swg", "moved(addr, SKIP % DEPTH)", "moved(addr, 1)"),
-    "windows come too early": ("swg", "row", "bnn_swg", "(have > offset)", "1'b1"),
+    "windows do not step down": (
+        "swg",
+        "bounded_row",
+        "bnn_swg",
+        "moved(addr, SKIP % DEPTH)",
+        "moved(addr, 1)",
+    ),
+    "windows come too early": ("swg", "bounded_row", "bnn_swg", "(have > offset)", "1'b1"),
+    "windows are overwritten": ("swg", "bounded_row", "bnn_swg", "(have < $signed", "(have <= $signed"),
+    "windows repeat a group": ("swg", "bounded_groups", "bnn_swg", "32'(group_next)", "0"),
 }
 
 
