@@ -1,5 +1,10 @@
 // ±1 weights drawn for one frame by Threefry-2x32 with 13 rounds, as export/draws.py describes it, for any
-// instruction set. `Compare::below(bytes, limits)` returns a bit for each of 64 bytes that is below its limit.
+// instruction set.
+//
+// `Compare` describes how 64 random bytes become a word:
+//   kPairs                                        pairs of neurons at a time, as many as registers hold
+//   kOrder                                        the block of a word that each lane holds
+//   void below(Blocks low, Blocks high, limits, out)   two words: a bit for each byte that is below its limit
 #pragma once
 
 #include "kernel.hpp"
@@ -9,13 +14,12 @@ namespace {
 // A vector of GCC and Clang: two rows' worth of eight blocks.
 typedef uint32_t Blocks __attribute__((vector_size(64)));
 constexpr int kBlocksPerWord = 8;
-constexpr int kPairs = bitsiege::kLanes / 2;
 
 struct ThreefryKey {
   uint32_t words[3];
 };
 
-template <int kTurn>
+template <int kTurn, int kPairs>
 inline __attribute__((always_inline)) void mix(Blocks (&low)[kPairs], Blocks (&high)[kPairs]) {
 #pragma GCC unroll 4
   for (int i = 0; i < kPairs; ++i) {
@@ -24,7 +28,7 @@ inline __attribute__((always_inline)) void mix(Blocks (&low)[kPairs], Blocks (&h
   }
 }
 
-template <int kInjection>
+template <int kInjection, int kPairs>
 inline __attribute__((always_inline)) void inject(const ThreefryKey &key, Blocks (&low)[kPairs],
                                                   Blocks (&high)[kPairs]) {
 #pragma GCC unroll 4
@@ -35,6 +39,7 @@ inline __attribute__((always_inline)) void inject(const ThreefryKey &key, Blocks
 }
 
 // The counter in, random bits out.
+template <int kPairs>
 inline __attribute__((always_inline)) void threefry(const ThreefryKey &key, Blocks (&low)[kPairs],
                                                     Blocks (&high)[kPairs]) {
   inject<0>(key, low, high);
@@ -44,44 +49,38 @@ inline __attribute__((always_inline)) void threefry(const ThreefryKey &key, Bloc
   mix<17>(low, high);
 }
 
-// Word k of kLanes neurons, from `row` on.
+// Word k of some neurons, from `row` on.
 template <class Compare>
-inline void draw_word(const bitsiege::Draw &job, const ThreefryKey &key, uint32_t row, int64_t k,
-                      const uint8_t *limits, uint64_t *out) {
-  constexpr Blocks kIndex = {0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7};
+inline __attribute__((always_inline)) void draw_words(const bitsiege::Draw &job, const ThreefryKey &key, uint32_t row,
+                                                      int64_t k, const uint8_t *limits, uint64_t *out) {
+  constexpr int kPairs = Compare::kPairs;
   constexpr Blocks kSecondRow = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
-  constexpr Blocks kFirstHalf = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
-  constexpr Blocks kSecondHalf = {8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
   const uint32_t row_blocks = static_cast<uint32_t>(job.row_blocks);
   const uint32_t first = row * row_blocks + static_cast<uint32_t>(job.first_block[k]);
   Blocks low[kPairs], high[kPairs];
 #pragma GCC unroll 4
   for (uint32_t i = 0; i < kPairs; ++i) {
-    low[i] = kIndex + kSecondRow * row_blocks + (first + 2 * i * row_blocks);
+    low[i] = Compare::kOrder + kSecondRow * row_blocks + (first + 2 * i * row_blocks);
     high[i] = Blocks{} + job.frame;
   }
   threefry(key, low, high);
 #pragma GCC unroll 4
-  for (int i = 0; i < kPairs; ++i) {
-    const Blocks rows[2] = {__builtin_shuffle(low[i], high[i], kFirstHalf),
-                            __builtin_shuffle(low[i], high[i], kSecondHalf)};
-    for (int lane = 0; lane < 2; ++lane) {
-      const uint8_t *bytes = reinterpret_cast<const uint8_t *>(&rows[lane]);
-      out[2 * i + lane] = Compare::below(bytes, limits + (2 * i + lane) * bitsiege::kWordBits);
-    }
-  }
+  for (int i = 0; i < kPairs; ++i)
+    Compare::below(low[i], high[i], limits + 2 * i * bitsiege::kWordBits, out + 2 * i);
 }
 
 template <class Compare>
 void draw(const bitsiege::Draw &job) {
   constexpr uint32_t kParity = 0x1bd11bda;
-  constexpr int64_t kStep = bitsiege::kLanes * bitsiege::kWordBits;
+  constexpr int64_t kRows = 2 * Compare::kPairs;
   const ThreefryKey key{{job.seed, job.layer, kParity ^ job.seed ^ job.layer}};
   const uint8_t *limits = job.limits;
   uint64_t *out = job.weights;
   for (int64_t row = 0; row < job.neurons; row += bitsiege::kLanes) {
-    for (int64_t k = 0; k < job.words; ++k, limits += kStep, out += bitsiege::kLanes)
-      draw_word<Compare>(job, key, static_cast<uint32_t>(job.first_row + row), k, limits, out);
+    for (int64_t k = 0; k < job.words; ++k) {
+      for (int64_t lane = 0; lane < bitsiege::kLanes; lane += kRows, limits += kRows * bitsiege::kWordBits, out += kRows)
+        draw_words<Compare>(job, key, static_cast<uint32_t>(job.first_row + row + lane), k, limits, out);
+    }
   }
 }
 

@@ -208,12 +208,20 @@ void gemm_bytes(const bitsiege::ByteGemm &job) {
 }
 
 struct Compare {
-  static uint64_t below(const uint8_t *bytes, const uint8_t *limits) {
-    const __m256i low = load_256(bytes);
-    const __m256i high = load_256(bytes + 32);
-    // Not below: the greater of both is x.
-    return ~top_bits(_mm256_cmpeq_epi8(_mm256_max_epu8(low, load_256(limits)), low),
-                     _mm256_cmpeq_epi8(_mm256_max_epu8(high, load_256(limits + 32)), high));
+  static constexpr int kPairs = 2;
+  // What the two halves of a register hold after words were interleaved there.
+  static constexpr Blocks kOrder = {0, 1, 4, 5, 2, 3, 6, 7, 0, 1, 4, 5, 2, 3, 6, 7};
+  static void below(const Blocks &low, const Blocks &high, const uint8_t *limits, uint64_t *out) {
+    const auto *lows = reinterpret_cast<const __m256i *>(&low);
+    const auto *highs = reinterpret_cast<const __m256i *>(&high);
+#pragma GCC unroll 2
+    for (int row = 0; row < 2; ++row, limits += kBytes) {
+      const __m256i first = _mm256_unpacklo_epi32(lows[row], highs[row]);
+      const __m256i second = _mm256_unpackhi_epi32(lows[row], highs[row]);
+      // Not below: the greater of both is x.
+      out[row] = ~top_bits(_mm256_cmpeq_epi8(_mm256_max_epu8(first, load_256(limits)), first),
+                           _mm256_cmpeq_epi8(_mm256_max_epu8(second, load_256(limits + 32)), second));
+    }
   }
 };
 

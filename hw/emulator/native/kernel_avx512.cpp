@@ -87,6 +87,38 @@ void pack_bytes(const bitsiege::PackBytes &job) {
   }
 }
 
+// Integers of one row, from neuron `first` on.
+inline void store_sums(const bitsiege::ByteGemm &job, __m512i sums, int64_t row, int64_t first) {
+  const __m256i halves[2] = {_mm512_castsi512_si256(sums), _mm512_extracti64x4_epi64(sums, 1)};
+  for (int64_t h = 0; h < 2; ++h, first += 8) {
+    const int64_t rest = job.neurons - first;
+    if (rest <= 0) return;
+    const __mmask8 valid = static_cast<__mmask8>(rest < 8 ? (1u << rest) - 1 : 0xffu);
+    const __m512i factor = _mm512_maskz_loadu_epi64(valid, job.factor + first);
+    const __m512i offset = _mm512_maskz_loadu_epi64(valid, job.offset + first);
+    const __m512i scaled = _mm512_mullo_epi64(factor, _mm512_cvtepi32_epi64(halves[h]));
+    _mm512_mask_storeu_epi64(job.out_integers + row * job.out_row + first, valid, _mm512_add_epi64(offset, scaled));
+  }
+}
+
+// Up to 32 bit planes of one row and group.
+inline void store_levels(const bitsiege::ByteGemm &job, __m512i sums, int64_t row, int64_t group) {
+  const int64_t lanes = (job.neurons + kByteLanes - 1) / kByteLanes * kByteLanes;
+  const int64_t rest = job.neurons - group * kByteLanes;
+  const unsigned valid = rest < kByteLanes ? (1u << rest) - 1 : 0xffffu;
+  __m512i count = _mm512_set1_epi32(static_cast<int32_t>(job.first_value));
+  for (int64_t level = 0; level < job.levels; ++level) {
+    const __m512i limits = _mm512_load_si512(job.limits + level * lanes + group * kByteLanes);
+    count = _mm512_mask_add_epi32(count, _mm512_cmpge_epi32_mask(sums, limits), count, _mm512_set1_epi32(1));
+  }
+  uint8_t *out = reinterpret_cast<uint8_t *>(job.out_bits) + row * job.out_row + group * 2;
+  for (int64_t plane = 0; plane < job.out_planes; ++plane, out += bitsiege::words_for(job.neurons) * 8) {
+    const __m512i bit = _mm512_set1_epi32(static_cast<int32_t>(uint32_t{1} << plane));
+    const uint16_t bits = static_cast<uint16_t>(_cvtmask16_u32(_mm512_test_epi32_mask(count, bit)) & valid);
+    __builtin_memcpy(out, &bits, sizeof bits);
+  }
+}
+
 template <int kRows, int kGroups>
 void byte_tile(const bitsiege::ByteGemm &job, int64_t row, int64_t group) {
   const uint8_t *x = job.input + row * job.row_bytes;
@@ -120,6 +152,14 @@ void byte_tile(const bitsiege::ByteGemm &job, int64_t row, int64_t group) {
         __builtin_memcpy(out, &bits, sizeof bits);
         continue;
       }
+      if (job.levels == 0) {
+        store_sums(job, sums[i][g], row + i, (group + g) * kByteLanes);
+        continue;
+      }
+      if (job.out_planes <= 32) {
+        store_levels(job, sums[i][g], row + i, group + g);
+        continue;
+      }
       alignas(kBytes) int32_t values[kByteLanes];
       _mm512_store_si512(values, sums[i][g]);
       finish_bytes(job, values, row + i, group + g);
@@ -143,8 +183,14 @@ void gemm_bytes(const bitsiege::ByteGemm &job) {
 }
 
 struct Compare {
-  static uint64_t below(const uint8_t *bytes, const uint8_t *limits) {
-    return _cvtmask64_u64(_mm512_cmplt_epu8_mask(_mm512_load_si512(bytes), _mm512_load_si512(limits)));
+  static constexpr int kPairs = 4;
+  static constexpr Blocks kOrder = {0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7};
+  static void below(const Blocks &low, const Blocks &high, const uint8_t *limits, uint64_t *out) {
+    const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    const __m512i second = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    const __m512i l = (__m512i)low, h = (__m512i)high;
+    out[0] = _mm512_cmplt_epu8_mask(_mm512_permutex2var_epi32(l, first, h), _mm512_load_si512(limits));
+    out[1] = _mm512_cmplt_epu8_mask(_mm512_permutex2var_epi32(l, second, h), _mm512_load_si512(limits + kBytes));
   }
 };
 

@@ -127,10 +127,19 @@ void pack_bytes(const bitsiege::PackBytes &job) {
 }
 
 struct Compare {
-  static uint64_t below(const uint8_t *bytes, const uint8_t *limits) {
-    uint64_t bits = 0;
-    for (int64_t i = 0; i < kWordBits; ++i) bits |= static_cast<uint64_t>(bytes[i] < limits[i]) << i;
-    return bits;
+  static constexpr int kPairs = 2;
+  static constexpr Blocks kOrder = {0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7};
+  static void below(const Blocks &low, const Blocks &high, const uint8_t *limits, uint64_t *out) {
+    for (int row = 0; row < 2; ++row, limits += kWordBits) {
+      out[row] = 0;
+      for (int block = 0; block < kBlocksPerWord; ++block) {
+        const uint32_t words[2] = {low[row * kBlocksPerWord + block], high[row * kBlocksPerWord + block]};
+        for (int i = 0; i < kBlocksPerWord; ++i) {
+          const uint8_t byte = static_cast<uint8_t>(words[i / 4] >> (i % 4 * 8));
+          out[row] |= static_cast<uint64_t>(byte < limits[block * 8 + i]) << (block * 8 + i);
+        }
+      }
+    }
   }
 };
 
