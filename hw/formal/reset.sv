@@ -2,6 +2,7 @@
 ///
 /// Two copies of a unit start in any two states; both are reset in the first cycle, and whenever rst_n is low again.
 /// From then on, with the same inputs, they give the same outputs. tdata and tlast count only while tvalid is high.
+/// The first copy also keeps AXI-Stream's rules, whatever its other side does.
 /// The unit is the macro UNIT, its parameters the macro PARAMETERS.
 `default_nettype none
 
@@ -48,6 +49,16 @@ module reset #(
   assign last_a = 1'b0;
   assign last_b = 1'b0;
 `endif
+
+  axis_rules #(
+      .DATA_W(1 + OUT_W)
+  ) u_rules (
+      .clk   (clk),
+      .rst_n (rst_n),
+      .tdata ({last_a, data_a}),
+      .tvalid(valid_a),
+      .tready(m_axis_tready)
+  );
 
   always_ff @(posedge clk) begun <= 1'b1;
 

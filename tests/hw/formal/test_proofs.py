@@ -110,6 +110,17 @@ MUTANTS = {
     "reset leaves a scale": ("reset", "scale_bias", "bnn_scale_bias", "      beat    <= '0;\n", ""),
     "reset leaves a group": ("reset", "mvau", "bnn_mvau", "      nf   <= '0;\n", ""),
     "reset leaves an address": ("reset", "mvau_integer", "bnn_mvau", "      addr <= '0;\n", ""),
+    "reset leaves a pixel": ("reset", "pool", "bnn_pool", "      pixel <= '0;\n", ""),
+    "reset leaves a column": ("reset", "fmpadding", "bnn_fmpadding", "      x     <= '0;\n", ""),
+    "reset leaves a window": ("reset", "swg", "bnn_swg", "      beat   <= '0;\n", ""),
+    "a label is overwritten": (
+        "reset",
+        "label_only",
+        "bnn_label_select",
+        "!valid_2 || m_axis_tready",
+        "1'b1",
+    ),
+    "a logit is overwritten": ("reset", "scale_bias", "bnn_scale_bias", "!valid_2 || m_axis_tready", "1'b1"),
     "mvau adds up frames": (
         "mvau",
         "bipolar",
