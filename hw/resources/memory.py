@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 # Depth and width of an 18 kbit block RAM with one port to write and one to read (UG473 and UG573).
 _BRAM18_SHAPES = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))
+# The same of four LUT sites with one port for both.
+_ONE_PORT_SHAPES = ((32, 8), (64, 4), (128, 2), (256, 1))
 # Yosys' own weights: an 18 kbit block RAM, four LUT sites of distributed RAM, a bit of a ROM in logic.
 _BRAM18_WEIGHT, _LUTRAM_WEIGHT, _ROM_BIT_WEIGHT = 129, 8, 1 / 64
 # Memories up to so many bits for each four LUT sites stay flip-flops; tried out, not documented.
@@ -55,9 +57,8 @@ def lutram_sites(width_bits: int, depth: int) -> int:
 
 def one_port_sites(width_bits: int, depth: int) -> int:
     """Return LUT sites of a distributed memory that is read and written at the same address."""
-    return 4 * min(
-        math.ceil(width_bits / w) * math.ceil(depth / d) for d, w in ((32, 8), (64, 4), (128, 2), (256, 1))
-    )
+    words, width = next(((d, w) for d, w in _ONE_PORT_SHAPES if d >= depth), _ONE_PORT_SHAPES[-1])
+    return 4 * math.ceil(width_bits / width) * math.ceil(depth / words)
 
 
 def written_memory(

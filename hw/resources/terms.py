@@ -38,6 +38,8 @@ LEAST_LUTS: Mapping[str, float] = {
 }
 # From bnn_mvau: weights of so few words are no memory, and so are the thresholds of so few groups.
 _FUSED_DEPTH, _FUSED_PARAMS = 32, 8
+# From bnn_fifo: deeper ones are read through a register.
+_DIRECT_DEPTH = 512
 
 
 def module_terms(module: str, parameters: _Parameters) -> Terms:
@@ -121,18 +123,26 @@ def _mvau(p: _Parameters) -> Terms:
 
 def _fifo(p: _Parameters) -> Terms:
     width, depth = _int(p, "DATA_W"), _int(p, "DEPTH")
-    memory = written_memory(width, depth)
-    wide = width * math.ceil(depth / 64) if depth > 64 else 0
+    registered = bool(_int(p, "REGISTERED", int(depth > _DIRECT_DEPTH)))
+    memory = written_memory(width, depth, registered_read=registered)
+    pointer = counter_bits(depth)
     return {
         "lut": {
             "unit": 1,
-            "bits of pointers": counter_bits(depth),
-            "pointers that wrap": 0 if depth & (depth - 1) == 0 else counter_bits(depth),
+            "bits of pointers": pointer,
+            "pointers that wrap": 0 if depth & (depth - 1) == 0 else pointer,
             "bits in flip-flops": memory.flip_flops,
-            "bits of wide reads": wide,
+            "bits of wide reads": width * math.ceil(depth / 64) if memory.lutram and depth > 64 else 0,
+            "bits passed by": width if registered else 0,
         },
-        "ff": {"unit": 1, "bits of pointers": counter_bits(depth), "bits in flip-flops": memory.flip_flops},
+        "ff": {
+            "unit": 1,
+            "bits of pointers": pointer,
+            "bits in flip-flops": memory.flip_flops,
+            "bits passed by": width if registered else 0,
+        },
         "lutram": {"words": memory.lutram},
+        "bram36": {"words": memory.bram36},
     }
 
 
@@ -197,7 +207,7 @@ def _fmpadding(p: _Parameters) -> Terms:
 def _pool(p: _Parameters) -> Terms:
     width = _int(p, "LANES") * _int(p, "OUT_W", _int(p, "ELEMENT_W"))
     beats = _int(p, "CHANNELS") // _int(p, "LANES")
-    memory = written_memory(width, beats, one_port=True)
+    memory = written_memory(width, beats)
     counters = counter_bits(beats) + counter_bits(_int(p, "PIXELS"))
     sums, wide = bool(_int(p, "SUM", 0)), _int(p, "ELEMENT_W") > 1
     return {
@@ -230,9 +240,8 @@ def _thresholding(p: _Parameters) -> Terms:
 
 
 def _label_select(p: _Parameters) -> Terms:
-    pe, in_w, out_w, label_w = (_int(p, k) for k in ("PE", "IN_W", "LOGIT_W", "LABEL_W"))
+    pe, in_w = _int(p, "PE"), _int(p, "IN_W")
     counters = counter_bits(_int(p, "DEPTH"))
-    logits = pe * out_w if p["LOGITS_EN"] else 0
     return {
         "lut": {
             "unit": 1,
@@ -244,8 +253,9 @@ def _label_select(p: _Parameters) -> Terms:
         "ff": {
             "unit": 1,
             "bits of counters": counters,
-            "bits of the best": 2 * in_w + 2 * label_w,
-            "bits of logits": 2 * logits,
+            "labels of several beats": _int(p, "LABEL_W") if counters else 0,
+            "bits of the best": 2 * in_w,
+            "bits of logits": 2 * pe * in_w if p["LOGITS_EN"] else 0,
         },
     }
 
