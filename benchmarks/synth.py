@@ -13,7 +13,7 @@ is.
 
 Results are kept in the user's cache directory, so that a run that was stopped goes on. What didn't end within
 the limit is named, and the network then has no total. With --points the cost of every instance is appended to
-a file, one JSON object a line.
+a file, one JSON object a line, as `python -m benchmarks.resources --add FILE` reads them.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ from benchmarks.rtl import CNV_FOLDING, NETWORKS, Network, make_graph
 from export.errors import BitsiegeError, ToolError
 from export.graph import DataflowGraph
 from hw.folding import Folding, LayerFolding
+from hw.resources import measured
+from hw.resources.points import module_hash
 from hw.rtlgen import Instance, RtlDesign, generate_rtl
 from hw.synth import FAMILIES, Cost, InstanceCost, find_yosys, synthesise
 
@@ -194,14 +196,8 @@ def _work(instance: Instance) -> int:
 
 
 def _append_point(path: Path, network: str, instance: Instance, found: InstanceCost) -> None:
-    entry = {
-        "network": network,
-        "instance": instance.name,
-        "module": instance.module,
-        "parameters": dict(instance.parameters),
-        "cost": asdict(found.cost),
-        "depth": found.depth,
-    }
+    point = measured(instance, found.cost, module_hash(instance.module))
+    entry = {**point.to_json(), "network": network, "instance": instance.name, "depth": found.depth}
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(entry) + "\n")
 
