@@ -192,6 +192,10 @@ MUTANTS = {
     "±1 is 0 and 1": ("add", "mixed", "bnn_add", "OUT_W'($signed({~x1[0], 1'b1}))", "OUT_W'(x1)"),
     "one summand goes alone": ("add", "bipolar", "bnn_add", "= advance && s1_axis_tvalid;", "= advance;"),
     "a sum is lost": ("add", "unsigned", "bnn_add", "!valid || m_axis_tready", "1'b1"),
+    "an answer is withdrawn": ("control", "bounded_3", "bnn_control", "else if (s_axil_bready) b", "else b"),
+    "a seed changes on the way": ("control", "bounded_3", "bnn_control", "known && !busy", "known"),
+    "a byte is not spared": ("control", "bounded_3", "bnn_control", "s_axil_wstrb[i] ?", "1'b1 ?"),
+    "frames are not counted": ("control", "bounded_3", "bnn_control", "next_frame + 1'b1", "next_frame"),
     "windows do not step down": (
         "swg",
         "bounded_row",
