@@ -5,9 +5,11 @@
 
 module fifo #(
     /// Bits of a word [bits].
-    parameter int unsigned DATA_W = 2,
+    parameter int unsigned DATA_W     = 2,
     /// Words stored at most [words].
-    parameter int unsigned DEPTH  = 2
+    parameter int unsigned DEPTH      = 2,
+    /// 1: the memory has a registered read port.
+    parameter bit          REGISTERED = 1'b0
 ) (
     input wire logic              clk,
     input wire logic              rst_n,
@@ -27,8 +29,9 @@ module fifo #(
   logic following;
 
   bnn_fifo #(
-      .DATA_W(DATA_W),
-      .DEPTH (DEPTH)
+      .DATA_W    (DATA_W),
+      .DEPTH     (DEPTH),
+      .REGISTERED(REGISTERED)
   ) u_dut (
       .*
   );

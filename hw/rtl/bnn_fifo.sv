@@ -1,7 +1,9 @@
 /// First-in first-out buffer of DEPTH words that keeps both sides running at full rate.
 ///
-/// The word at the head is read straight from the memory (distributed RAM on an FPGA). s_axis_tready depends on
-/// registers only, so a chain of units with combinational ready paths is cut here.
+/// The word at the head is read straight from the memory (distributed RAM on an FPGA), or with REGISTERED = 1 it stands in
+/// a register that is loaded from the memory, or past it where the memory has no word to come (fit for block RAM). From
+/// outside both are the same. s_axis_tready depends on registers only, so a chain of units with combinational ready
+/// paths is cut here.
 ///
 /// Latency: 1 cycle; a word accepted in cycle t can leave in cycle t + 1.
 /// II: 1 cycle a word. A word is accepted in every cycle in which fewer than DEPTH are stored at its start.
@@ -9,9 +11,11 @@
 
 module bnn_fifo #(
     /// Bits of a word [bits], >= 1.
-    parameter int unsigned DATA_W = 8,
+    parameter int unsigned DATA_W     = 8,
     /// Words stored at most [words], >= 2: with one word, neither side could run at full rate.
-    parameter int unsigned DEPTH  = 2
+    parameter int unsigned DEPTH      = 2,
+    /// 1: the memory has a registered read port.
+    parameter bit          REGISTERED = (DEPTH > 512)
 ) (
     input  wire logic              clk,
     input  wire logic              rst_n,
@@ -40,9 +44,29 @@ module bnn_fifo #(
 
   assign s_axis_tready = (count != COUNT_W'(DEPTH));
   assign m_axis_tvalid = (count != '0);
-  assign m_axis_tdata  = words[head];
   assign push          = s_axis_tvalid && s_axis_tready;
   assign pop           = m_axis_tvalid && m_axis_tready;
+
+  if (REGISTERED) begin : g_registered
+    logic [DATA_W-1:0] fetched, passed;
+    logic [PTR_W-1:0] head_next;
+    logic past;
+
+    // The word behind the head was written in a cycle before this one, or there is none.
+    assign head_next    = (head == PTR_W'(DEPTH - 1)) ? '0 : head + 1'b1;
+    assign m_axis_tdata = past ? passed : fetched;
+    always_ff @(posedge clk) begin
+      if (pop) fetched <= words[head_next];
+      if (push && count == COUNT_W'(pop)) begin
+        passed <= s_axis_tdata;
+        past   <= 1'b1;
+      end else if (pop) begin
+        past <= 1'b0;
+      end
+    end
+  end else begin : g_direct
+    assign m_axis_tdata = words[head];
+  end
 
   always_ff @(posedge clk) begin
     if (push) words[tail] <= s_axis_tdata;

@@ -17,6 +17,11 @@ RTL_DIR = Path(__file__).resolve().parents[3] / "hw" / "rtl"
 MODULES = sorted(path.stem for path in RTL_DIR.glob("*.sv"))
 COLUMNS = "--column_limit=110"
 
+SUMS = [
+    {"SUM": 1, "OUT_W": 3},
+    {"SUM": 1, "BIPOLAR": 1, "OUT_W": 4},
+    {"SUM": 1, "SIGNED": 1, "ELEMENT_W": 4, "OUT_W": 6},
+]
 VARIANTS = {
     "bnn_count6": [{}],
     "bnn_match3": [{}, {"AGREE": 0}],
@@ -35,6 +40,8 @@ VARIANTS = {
         {"DRAW": 1, "SIMD": 8, "IN_BIPOLAR": 0, "IN_W": 8, "VECTORS": 3},
         {"WEIGHT_W": 8, "IN_BIPOLAR": 0, "IN_W": 8, "THRESHOLD_EN": 0, "OUT_W": 24},
         {"WEIGHT_W": 2, "IN_BIPOLAR": 0, "IN_W": 2, "IN_SIGNED": 1},
+        {"GROUPS": 2},
+        {"GROUPS": 2, "PE": 1, "SIMD": 1},
     ],
     "bnn_multiply_add": [{}, {"SIMD": 1, "WEIGHT_W": 2, "IN_SIGNED": 1}, {"IN_BIPOLAR": 1, "IN_W": 1}],
     "bnn_swg": [
@@ -43,9 +50,11 @@ VARIANTS = {
         {"STRIDE_H": 2, "STRIDE_W": 3},
         {"KERNEL_H": 4, "KERNEL_W": 4, "ELEMENT_W": 8},
         {"HEIGHT": 1, "WIDTH": 1, "KERNEL_H": 1, "KERNEL_W": 1, "CHANNELS": 1},
+        {"GROUPS": 2},
+        {"GROUPS": 2, "CHANNELS": 12, "LANES": 2},
     ],
     "bnn_fmpadding": [{}, {"TERNARY": 1}, {"TOP": 0, "LEFT": 0}, {"LANES": 2, "ELEMENT_W": 8, "VALUE": -1}],
-    "bnn_pool": [{}, {"PIXELS": 1, "LANES": 2}, {"SIGNED": 1, "ELEMENT_W": 4}],
+    "bnn_pool": [{}, {"PIXELS": 1, "LANES": 2}, {"SIGNED": 1, "ELEMENT_W": 4}, *SUMS],
     "bnn_duplicate": [{}, {"COPIES": 5, "DATA_W": 1}],
     "bnn_add": [
         {},
@@ -55,7 +64,7 @@ VARIANTS = {
     "bnn_threefry": [{}, {"LANES": 3}],
     "bnn_draw": [{}, {"SIMD": 16}, {"SIMD": 4, "PE": 1}, {"SIMD": 1, "VECTORS": 5}],
     "bnn_control": [{}, {"IN_BEATS": 1}],
-    "bnn_fifo": [{"DEPTH": 2}, {"DEPTH": 7, "DATA_W": 1}],
+    "bnn_fifo": [{"DEPTH": 2}, {"DEPTH": 7, "DATA_W": 1}, {"DEPTH": 2, "REGISTERED": 1}, {"DEPTH": 513}],
     "bnn_dwc": [{}, {"IN_LANES": 2}, {"IN_LANES": 6}, {"IN_LANES": 4, "ELEMENT_W": 3}],
     "bnn_thresholding": [{}, {"DEPTH": 3, "LANES": 1}, {"IN_SIGNED": 1, "LEVELS": 3, "OUT_W": 2}],
     "bnn_scale_bias": [{}, {"PE": 3, "DEPTH": 5}],
@@ -77,8 +86,10 @@ ILLEGAL = [
     ("bnn_draw", {"PE": 3}, "PE 3 must divide MH 4"),
     ("bnn_draw", {"VECTORS": 0}, "VECTORS must be at least 1"),
     ("bnn_control", {"IN_BEATS": 0}, "IN_BEATS must be at least 1"),
+    ("bnn_mvau", {"GROUPS": 4}, "GROUPS 4 of PE 2 must divide MH 4"),
     ("bnn_multiply_add", {"WEIGHT_W": 1}, "WEIGHT_W 1 from 2 to 8"),
     ("bnn_swg", {"LANES": 3}, "LANES 3 must divide CHANNELS 2"),
+    ("bnn_swg", {"GROUPS": 2, "LANES": 2}, "GROUPS 2 of LANES 2 must divide CHANNELS 2"),
     ("bnn_swg", {"KERNEL_H": 5}, "a window of 5x3 does not fit 4x4"),
     ("bnn_swg", {"DEPTH": 21}, "DEPTH 21 is less than a window's 22 beats"),
     ("bnn_fmpadding", {"LANES": 3}, "LANES 3 must divide CHANNELS 2"),
@@ -86,6 +97,8 @@ ILLEGAL = [
     ("bnn_fmpadding", {"WIDTH": 0}, "WIDTH 0"),
     ("bnn_pool", {"LANES": 3}, "LANES 3 must divide CHANNELS 2"),
     ("bnn_pool", {"PIXELS": 0}, "PIXELS is 0"),
+    ("bnn_pool", {"OUT_W": 2}, "OUT_W is 2, but the greatest has ELEMENT_W 1 bits"),
+    ("bnn_pool", {"BIPOLAR": 1, "SUM": 1, "ELEMENT_W": 2}, "bipolar inputs have one bit"),
     ("bnn_fifo", {"DEPTH": 1}, "DEPTH is 1"),
     ("bnn_duplicate", {"COPIES": 1}, "COPIES is 1"),
     ("bnn_duplicate", {"DATA_W": 0}, "DATA_W is 0"),

@@ -43,12 +43,12 @@ def random_values(rng, dtype: DataType, shape) -> np.ndarray:
 
 
 def fifo_units(unit, pack_beats, rng):
-    for width, depth in ((8, 2), (13, 5), (70, 64)):
+    for width, depth, registered in ((8, 2, 0), (13, 5, 0), (70, 64, 0), (8, 2, 1), (13, 5, 1), (20, 64, 1)):
         beats = pack_beats(rng.integers(0, 1 << 30, (150, 1)), width)
         yield unit(
-            name=f"fifo_{depth}",
+            name=f"fifo_{depth}_{registered}",
             module="bnn_fifo",
-            parameters={"DATA_W": width, "DEPTH": depth},
+            parameters={"DATA_W": width, "DEPTH": depth, "REGISTERED": registered},
             in_width=width,
             out_width=width,
             inputs=beats,
