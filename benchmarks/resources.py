@@ -4,8 +4,8 @@
 
 Synthesises instances of small networks, a few seconds each, fits the coefficients, and writes both to the
 file that ships with the package. What is measured already is not measured again, unless the module's text has
-changed since. With --minutes it stops measuring after that time and fits what there is. With --add it takes
-in more measurements, one JSON object a line, as `hw.resources.points.Point` writes them.
+changed since. Each measurement goes to standard error as one line of JSON, which --add reads again after a
+break. With --minutes it stops measuring after that time and fits what there is.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def measure(
                 print(f"{instance.module} {dict(key[1])}: {error.message}", file=sys.stderr, flush=True)
                 continue
             points[key] = measured(instance, cost, source)
-            print(f"{instance.module} {dict(key[1])} {cost}", file=sys.stderr, flush=True)
+            print(json.dumps(points[key].to_json()), file=sys.stderr, flush=True)
     return list(points.values())
 
 
@@ -105,7 +105,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="write JSON instead of a table")
     parser.add_argument("--modules", nargs="+", choices=known_modules(), default=list(known_modules()))
     parser.add_argument("--minutes", type=float, default=60.0, help="stop measuring after that time")
-    parser.add_argument("--add", type=Path, help="more measurements, one JSON object a line")
+    parser.add_argument("--add", type=Path, nargs="+", default=[], help="more measurements, one a line")
     parser.add_argument("--no-synthesis", action="store_true", help="only fit what is measured")
     parser.add_argument("--keep", action="store_true", help="keep measurements of earlier texts of modules")
     parser.add_argument("--cache-dir", type=Path, help="where synthesis results are kept")
@@ -113,8 +113,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         points = known_points(options.output, keep=options.keep)
-        if options.add is not None:
-            points = unique([*points, *read_points(options.add)])
+        points = unique([*points, *(point for path in options.add for point in read_points(path))])
         if not options.no_synthesis:
             deadline = time.monotonic() + 60 * options.minutes
             points = measure(points, options.modules, deadline, options.cache_dir)

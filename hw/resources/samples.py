@@ -65,6 +65,8 @@ _UNITS = (
     _Unit(pe=8, simd=3, sf=9, nf=4, in_bits=8),
     _Unit(pe=4, simd=16, sf=16, nf=16, ram_style="block"),
     _Unit(pe=8, simd=64, sf=2, nf=2),
+    _Unit(pe=4, simd=192, sf=3, nf=8),
+    _Unit(pe=8, simd=32, sf=1, nf=1),
     _Unit(pe=4, simd=32, sf=9, nf=4),
     _Unit(pe=1, simd=1, sf=32, nf=10, levels=0),
     _Unit(pe=16, simd=16, sf=1, nf=1),
