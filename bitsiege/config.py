@@ -36,9 +36,9 @@ class ModelConfig(Section):
     """The network: a preset, or any dense network by its sizes.
 
     Attributes:
-        preset: Hidden sizes of ``tfc``, ``sfc`` or ``lfc``, or a convolutional network: ``cnv``, or
-            ``paper-cnn-F`` with F of 64, 128 or 256 and perhaps ``-scaled`` or ``-stochastic``. The data set
-            gives inputs and classes.
+        preset: Hidden sizes of ``tfc``, ``sfc`` or ``lfc``; a convolutional network: ``cnv``, or
+            ``paper-cnn-F`` with F of 64, 128 or 256 and perhaps ``-scaled`` or ``-stochastic``; or a residual
+            one: ``resnet-small`` or ``resnet18``. The data set gives inputs and classes.
         hidden: Neurons of each hidden layer, instead of a preset; without either, three layers of 64.
         input_mode: ``binary``: a pixel becomes ±1; ``uint8``: the first layer sees 8 bits.
         output_affine: Whether logits have a learnt fixed-point scale and bias.
@@ -59,6 +59,8 @@ class ModelConfig(Section):
             "paper-cnn-256",
             "paper-cnn-256-scaled",
             "paper-cnn-256-stochastic",
+            "resnet-small",
+            "resnet18",
         ]
         | None
     ) = None
@@ -101,6 +103,7 @@ class TrainSection(Section):
         rotate_degrees: Largest random rotation [degrees].
         zoom: Largest random change of size, relative.
         flip: Mirror half of the training images, left to right.
+        real_weight_epochs: First epochs in which ±1 weights are left real.
         adversarial_epsilon: Train on adversarial images of this epsilon; 0 does not.
         seed: Of weights, hold-out, order and distortions.
         threads: Threads of PyTorch; another number gives other roundings, so other weights.
@@ -116,6 +119,7 @@ class TrainSection(Section):
     rotate_degrees: Annotated[float, Field(ge=0, le=180)] = 0.0
     zoom: Annotated[float, Field(ge=0, lt=1)] = 0.0
     flip: bool = False
+    real_weight_epochs: Annotated[int, Field(ge=0)] = 0
     adversarial_epsilon: Annotated[float, Field(ge=0, le=1)] = 0.0
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
@@ -126,6 +130,8 @@ class TrainSection(Section):
             raise ValueError("patience needs a validation_fraction above 0")
         if self.warmup_epochs > self.epochs:
             raise ValueError("warmup_epochs is more than epochs")
+        if self.real_weight_epochs >= self.epochs:
+            raise ValueError("real_weight_epochs leaves no epoch for ±1 weights")
         return self
 
 

@@ -7,6 +7,8 @@ rounded once as IEEE 754 says, and they meet a sign at once.
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 from brevitas.core.function_wrapper import InplaceTensorClampSte, TensorClamp
 from brevitas.function.ops_ste import round_ste
@@ -151,6 +153,13 @@ BINARY_LAYERS = (BinaryLinear, BinaryConv2d)
 INT8_LAYERS = (Int8Linear, Int8Conv2d)
 WEIGHT_LAYERS = (*BINARY_LAYERS, *INT8_LAYERS, StochasticConv2d)
 """Layers with latent weights, which training keeps in [-1, 1]."""
+
+
+def quantise_weights(model: nn.Module, enabled: bool) -> None:
+    """Let ±1 layers multiply by the signs of their latent weights, or by the latent weights themselves."""
+    for layer in model.modules():
+        if isinstance(layer, BINARY_LAYERS):
+            cast("Any", layer.weight_quant).disable_quant = not enabled
 
 
 class UnsignedActivation(QuantIdentity):

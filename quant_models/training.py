@@ -22,10 +22,10 @@ from quant_models.augment import mirror_half, random_affine
 from quant_models.checkpoint import CheckpointMetadata, save_checkpoint
 from quant_models.convspec import NetworkSpec
 from quant_models.data import Dataset, ImageSet
-from quant_models.layers import BINARY_LAYERS, WEIGHT_LAYERS, Scale
+from quant_models.layers import WEIGHT_LAYERS, Scale, quantise_weights
 from quant_models.mlp import Network, build_model
 from quant_models.spec import MlpSpec
-from quant_models.stochastic import set_frames
+from quant_models.stochastic import one_draw, set_frames
 from quant_models.trainconfig import TrainConfig, learning_rate
 from quant_models.trainstate import TrainState, load_state, save_state
 
@@ -140,7 +140,7 @@ def train(
         test_accuracy=test_accuracy,
         config=asdict(config),
         versions={name: version(name) for name in _VERSIONED_PACKAGES},
-        notes=f"epoch {state.best_epoch} was kept; latent weights were reduced to their signs",
+        notes=f"epoch {state.best_epoch} was kept; latent weights were reduced to the ones that the network multiplies by",
     )
     save_checkpoint(checkpoint, model, metadata)
     state_path.unlink(missing_ok=True)
@@ -199,7 +199,7 @@ class _Run:
         # Seeding each epoch by its number makes a resumed training draw what an unbroken one draws.
         torch.manual_seed(_mix(self.config.seed, state.epochs_done + 1))
         self.model.train()
-        self._quantise_weights(state.epochs_done >= self.config.real_weight_epochs)
+        quantise_weights(self.model, state.epochs_done >= self.config.real_weight_epochs)
         order = torch.randperm(len(self.labels))
         total = 0.0
         rate = 0.0
@@ -215,7 +215,8 @@ class _Run:
                 hint="lower train.learning_rate",
             )
         self.model.eval()
-        self._quantise_weights(True)
+        # Held-out images always see signs.
+        quantise_weights(self.model, True)
         found = accuracy(self.model, self.held_out) if self.held_out is not None else None
         state.finish_epoch(self.model, found)
         return EpochReport(
@@ -226,12 +227,6 @@ class _Run:
             learning_rate=rate,
             seconds=time.monotonic() - started,
         )
-
-    def _quantise_weights(self, enabled: bool) -> None:
-        """Let ±1 layers multiply by signs, or by their latent weights; held-out images always see signs."""
-        for layer in self.model.modules():
-            if isinstance(layer, BINARY_LAYERS):
-                layer.weight_quant.disable_quant = not enabled
 
     def _step(self, chosen: Tensor) -> float:
         config = self.config
@@ -265,7 +260,8 @@ class _Run:
         start = (images + (torch.rand_like(images) * 2 - 1) * epsilon).clamp(0.0, 1.0).requires_grad_()
         # In eval mode, so that these images leave no trace in BatchNorm's statistics.
         self.model.eval()
-        (gradient,) = torch.autograd.grad(functional.cross_entropy(self.model(start), labels), start)
+        with one_draw(self.model):
+            (gradient,) = torch.autograd.grad(functional.cross_entropy(self.model(start), labels), start)
         self.model.train()
         moved = start.detach() + 1.25 * epsilon * gradient.sign()
         return torch.minimum(torch.maximum(moved, images - epsilon), images + epsilon).clamp(0.0, 1.0)

@@ -298,12 +298,14 @@ class _Work:
 def network_spec(config: RunConfig, dataset: Dataset) -> Any:
     """Return the network's `quant_models.convspec.NetworkSpec` for a data set."""
     from quant_models.convspec import CONV_PRESETS
+    from quant_models.resspec import RESNET_PRESETS
     from quant_models.spec import PRESETS, MlpSpec
 
     model = config.model
-    if model.preset in CONV_PRESETS:
+    presets = CONV_PRESETS | RESNET_PRESETS
+    if model.preset in presets:
         return replace(
-            CONV_PRESETS[model.preset],
+            presets[model.preset],
             name=config.name,
             input_shape=dataset.input_shape,
             classes=len(dataset.classes),
