@@ -140,7 +140,7 @@ def train(
         test_accuracy=test_accuracy,
         config=asdict(config),
         versions={name: version(name) for name in _VERSIONED_PACKAGES},
-        notes=f"epoch {state.best_epoch} was kept; latent weights were reduced to the ones that the network multiplies by",
+        notes=f"epoch {state.best_epoch} was kept; of latent weights, what multiplies is stored",
     )
     save_checkpoint(checkpoint, model, metadata)
     state_path.unlink(missing_ok=True)

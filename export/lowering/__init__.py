@@ -1,8 +1,9 @@
 """From a QONNX file to a `DataflowGraph`, exactly.
 
-The stages, one a module: `export.onnxfile` reads the file, `chain` turns its graph into elementwise steps and
-matrix products (folding `constants`, following the `layout`), `prefix` lowers the input, `thresholds` the
-hidden layers, `logits` the last one, and `layers` puts the graph together.
+The stages: `export.onnxfile` reads the file. `chain` follows the image through its nodes and collects steps
+(`products`, `spatial`, `pointwise`; folding `constants`, following the `layout`). `segments` cuts them where
+branches fork and meet. `prefix` lowers the input, `hidden` a layer, `heads` what follows a sum, an average or
+a fork, `joins` these themselves, `logits` the last layer; `layers` puts the graph together.
 """
 
 from __future__ import annotations

@@ -20,18 +20,17 @@ from export.lowering import attributes
 from export.lowering.constants import fold, shape_slice
 from export.lowering.drawn import DrawnWeights
 from export.lowering.layout import LAYOUT_OPERATORS, move
-from export.lowering.operations import FloatArray, Operation, add, multiply
+from export.lowering.operations import Operation, add
 from export.lowering.pointwise import bind
+from export.lowering.products import append_operations, multiply_by_weights
 from export.lowering.refusal import refuse
-from export.lowering.spatial import SPATIAL_OPERATORS, Bias, bind_spatial
+from export.lowering.spatial import SPATIAL_OPERATORS, bind_spatial
 from export.lowering.steps import (
     MAX_FRAME_ELEMENTS,
     Activation,
     Chain,
     JoinStep,
-    LinearStep,
     Point,
-    PointwiseStep,
     Step,
 )
 from export.onnxfile import FLOAT, OnnxModel, OnnxNode
@@ -192,7 +191,7 @@ def _apply(
     if passes:
         return activation
     if node.op_type in ("MatMul", "Gemm") and standard:
-        return _linear(node, activation, arguments, position)
+        return multiply_by_weights(node, activation, arguments, position)
     if node.op_type in SPATIAL_OPERATORS and standard:
         return _spatial(node, activation, arguments, position)
     operations = bind(node, arguments, position, activation.positions.ndim)
@@ -200,7 +199,7 @@ def _apply(
         raise refuse(
             node, _why_not(node), hint="train the network without it, or lower it to known operators"
         )
-    return _append(node, activation, operations, node.outputs[0])
+    return append_operations(node, activation, operations, node.outputs[0])
 
 
 def _why_not(node: OnnxNode) -> str:
@@ -210,95 +209,16 @@ def _why_not(node: OnnxNode) -> str:
     return f"is an operator{where} that integer hardware does not have"
 
 
-def _append(
-    node: OnnxNode, activation: Activation, operations: tuple[Operation, ...], tensor: str | None
-) -> Activation:
-    """Add elementwise operations; ``tensor`` holds the result of the last one."""
-    steps: list[Step] = list(activation.steps)
-    for index, operation in enumerate(operations):
-        parameters = tuple(_in_stream_order(node, activation, value) for value in operation.parameters)
-        named = tensor if index == len(operations) - 1 and activation.is_plain else None
-        bound = replace(operation, parameters=parameters)
-        steps.append(PointwiseStep(node=(node.name, node.op_type), tensor=named, operation=bound))
-    return replace(activation, steps=tuple(steps))
-
-
-def _in_stream_order(node: OnnxNode, activation: Activation, value: FloatArray) -> FloatArray:
-    shape = activation.positions.shape
-    if value.size == 1 and value.ndim <= len(shape):
-        return value.reshape(())
-    try:
-        spread = np.broadcast_to(value, shape)
-    except ValueError as error:
-        text = "x".join(map(str, value.shape))
-        raise refuse(node, f"has a constant of shape {text} that does not fit the activation") from error
-    ordered = np.empty(spread.size, np.float32)
-    ordered[activation.positions.reshape(-1)] = spread.reshape(-1)
-    return ordered
-
-
-def _linear(
-    node: OnnxNode, activation: Activation, arguments: list[Array | None], position: int
-) -> Activation:
-    if position != 0 or len(node.inputs) < 2 or arguments[1] is None:
-        raise refuse(
-            node, "does not multiply an activation by constant weights", hint="put the weights second"
-        )
-    weights, positions = arguments[1], activation.positions
-    gemm = node.op_type == "Gemm"
-    if gemm and attributes.integer(node, "transA", 0):
-        positions = positions.T
-    if gemm and attributes.integer(node, "transB", 0):
-        weights = weights.T
-    fan_in = positions.shape[-1] if positions.ndim else 0
-    if weights.dtype != np.float32 or weights.ndim != 2 or weights.size == 0 or weights.shape[0] != fan_in:
-        shape = "x".join(map(str, weights.shape))
-        raise refuse(node, f"has {weights.dtype} weights of shape {shape} for {fan_in} inputs")
-    if positions.size != fan_in or (gemm and positions.ndim != 2):
-        shape = "x".join(map(str, positions.shape))
-        raise refuse(
-            node, f"multiplies an activation of shape {shape}", hint="flatten it to (N, features) before"
-        )
-    columns = np.empty((weights.shape[1], fan_in), np.float32)
-    columns[:, positions.reshape(-1)] = weights.T
-    neurons = np.arange(weights.shape[1], dtype=np.int64)
-    extra = _gemm_extra(node, arguments) if gemm else ()
-    step = LinearStep(
-        node=(node.name, node.op_type), tensor=None if extra else node.outputs[0], weights=columns
-    )
-    product = Activation(
-        positions=neurons.reshape(*positions.shape[:-1], -1), plain=neurons, steps=(*activation.steps, step)
-    )
-    return _append(node, product, extra, node.outputs[0])
-
-
 def _spatial(
     node: OnnxNode, activation: Activation, arguments: list[Array | None], position: int
 ) -> Activation:
     if position != 0:
         raise refuse(node, "takes the activation where a constant is expected")
     result, bias = bind_spatial(node, activation, arguments)
-    return result if bias is None else _append(node, result, (_addition(bias),), node.outputs[0])
-
-
-def _addition(bias: Bias) -> Operation:
-    return Operation(function=add, parameters=(bias,))
-
-
-def _gemm_extra(node: OnnxNode, arguments: list[Array | None]) -> tuple[Operation, ...]:
-    """Return what Gemm does after the product: times alpha, plus beta times the third input."""
-    extra: list[Operation] = []
-    alpha = np.asarray(attributes.real(node, "alpha", 1.0), np.float32)
-    beta = np.float32(attributes.real(node, "beta", 1.0))
-    if alpha != 1:
-        extra.append(Operation(function=multiply, parameters=(alpha,)))
-    bias = arguments[2] if len(arguments) > 2 else None
-    if bias is not None:
-        if bias.dtype != np.float32:
-            raise refuse(node, f"has a bias of type {bias.dtype}; float32 is expected")
-        with np.errstate(all="ignore"):
-            extra.append(Operation(function=add, parameters=(np.asarray(beta * bias, np.float32),)))
-    return tuple(extra)
+    if bias is None:
+        return result
+    addition = Operation(function=add, parameters=(bias,))
+    return append_operations(node, result, (addition,), node.outputs[0])
 
 
 def _label(node: OnnxNode, activation: Activation, arguments: list[Array | None]) -> Activation:
