@@ -88,7 +88,7 @@ def test_equals_the_rtl_in_every_beat(case, engine, simulator_cache):
 SLOW_GROWTH = [
     # Layers of 15 and 16 cycles around a deep FIFO: it fills by a word every few frames.
     ((15, 3, 16, 2), ((1, 3), (1, 3), (2, 1)), {"mvau_1": 90, "mvau_2": 60}),
-    ((24, 10, 25, 4), ((1, 1), (1, 1), (1, 1)), {"mvau_1": 40, "mvau_2": 3}),
+    ((12, 5, 13, 2), ((1, 1), (1, 1), (1, 1)), {"mvau_1": 40, "mvau_2": 3}),
     ((29, 2, 30, 2), ((1, 1), (1, 1), (1, 1)), {"mvau_1": 50, "mvau_2": 70}),
 ]
 

@@ -88,14 +88,15 @@ public:
     Pipeline(Stream<T>& in, Stream<T>& out, int64_t latency, int64_t synapse_fold, int64_t neuron_fold,
              int64_t first_cycle)
         : in_{in}, out_{out}, latency_{latency}, synapse_fold_{synapse_fold}, neuron_fold_{neuron_fold},
-          first_cycle_{first_cycle}, past_{neuron_fold + latency + 1}, due_(past_ + out.beats, T{-1}), step_{-1} {
+          first_cycle_{first_cycle}, past_{neuron_fold + latency + 1}, due_(past_ + out.beats, T{-1}), step_{-1},
+          missing_{synapse_fold} {
         out.paced = true;
         out.keep(past_ + 1);
     }
 
     unsigned step() override {
         const int64_t first = in_.moved;
-        while (in_.moved < in_.offered && take()) {}
+        while (in_.moved < in_.offered && take()) take_on();
         return in_.moved > first ? kMoved | kOffered : kNothing;
     }
 
@@ -142,8 +143,26 @@ private:
         }
         in_.at[in_.moved++] = step + stalled_;
         step_ = step;
-        if (in_.moved % synapse_fold_ == 0) offer();
+        if (--missing_ == 0) offer();
         return true;
+    }
+
+    // Further beats of the same vector, which move when they are offered, until an output beat is due.
+    void take_on() {
+        const int64_t first = in_.moved, end = std::min(in_.offered, first + missing_);
+        if (missing_ == synapse_fold_ || first == end) return;
+        const T limit = passed_ < out_.offered ? due(passed_) + stalled_ : T{kForever};
+        int64_t k = first;
+        for (; k < end; ++k) {
+            const T valid = in_.valid(k);
+            if (at_most(limit, valid)) break;
+            in_.at[k] = valid;
+        }
+        if (k == first) return;
+        step_ = in_.at[k - 1] - stalled_;
+        in_.moved = k;
+        missing_ -= k - first;
+        if (missing_ == 0) offer();
     }
 
     // The output beats of a vector whose last beat came in with step `step_`.
@@ -154,6 +173,7 @@ private:
             out_.offer[m] = due(m) - due(m - 1);
         }
         step_ = step_ + (neuron_fold_ - 1) * synapse_fold_;
+        missing_ = synapse_fold_;
     }
 
     // Steps of this frame without an input beat.
@@ -176,6 +196,7 @@ private:
     std::vector<T> due_;     // step at which an output beat comes out
     T step_, stalled_{0};    // of the last step that is spoken for
     int64_t passed_ = 0;     // output beats that `stalled_` includes
+    int64_t missing_;        // beats until the vector is whole
 };
 
 // bnn_fifo.
@@ -225,31 +246,34 @@ public:
 
     unsigned step() override {
         unsigned found = kNothing;
-        while (in_.moved < in_.offered && left_before(in_.moved) <= out_.moved) {
+        while (in_.moved < in_.offered && left_ <= out_.moved) {
             const int64_t k = in_.moved++;
-            in_.at[k] = larger(in_.valid(k), out_.at[left_before(k) - 1]);
+            in_.at[k] = larger(in_.valid(k), out_.at[left_ - 1]);
             found |= kMoved;
-            while ((out_.offered + 1) * out_units_ <= in_.moved * in_units_) {
-                out_.offer[out_.offered++] = in_.at[k] + 1;
+            for (units_ += in_units_; units_ >= out_units_; units_ -= out_units_) {
+                out_.offer[left_++] = in_.at[k] + 1;
                 found |= kOffered;
             }
+            out_.offered = left_;
         }
         return found;
     }
 
     void tally(Tally<T>& tally, int64_t end) const override {
         tally.busy += T{moved_until(in_, end)};
-        for (int64_t k = 0; k < in_.beats; ++k) {
-            tally.blocked += span(in_.at[k] + 1, out_.at[left_before(k + 1) - 1], end);
+        for (int64_t k = 0, left = 0, units = 0; k < in_.beats; ++k) {
+            for (units += in_units_; units >= out_units_; units -= out_units_) ++left;
+            tally.blocked += span(in_.at[k] + 1, out_.at[left - 1], end);
         }
     }
 
-private:
-    // Output beats that have left when input beat k has room.
-    int64_t left_before(int64_t k) const { return k * in_units_ / out_units_; }
+    void end_frame() override { left_ = 0; }
 
+private:
     Stream<T>&in_, &out_;
     int64_t in_units_, out_units_;
+    int64_t units_ = 0;  // taken and not offered yet
+    int64_t left_ = 0;   // output beats that are whole: all of them have left before the next input beat has room
 };
 
 }  // namespace timing

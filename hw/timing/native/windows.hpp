@@ -163,10 +163,11 @@ public:
             const int64_t k = in_.moved++;
             in_.at[k] = larger(in_.valid(k), out_.at[out_.offered - 1]);
             found |= kMoved;
-            if (k % window_beats_ >= silent_beats_) {
+            if (++taken_ > silent_beats_) {
                 out_.offer[out_.offered++] = in_.at[k] + 1;
                 found |= kOffered;
             }
+            if (taken_ == window_beats_) taken_ = 0;
         }
         return found;
     }
@@ -179,6 +180,7 @@ public:
 private:
     Stream<T>&in_, &out_;
     int64_t window_beats_, silent_beats_;
+    int64_t taken_ = 0;  // beats of the window
 };
 
 }  // namespace timing
