@@ -8,7 +8,7 @@ PYTHON ?= python3
 RUN ?= runs/demo
 WORKERS ?= auto
 
-RTL := $(wildcard hw/rtl/*.sv)
+RTL := $(wildcard hw/rtl/*.sv hw/formal/*.sv)
 BIN := $(VENV)/bin
 
 .PHONY: demo test lint format setup clean

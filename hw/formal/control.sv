@@ -34,11 +34,7 @@ module control #(
   logic [31:0] spy_next_frame, spy_on_their_way;
   logic [BEAT_W-1:0] spy_beat;
 
-  bnn_control #(
-      .IN_BEATS(IN_BEATS)
-  ) u_dut (
-      .*
-  );
+  bnn_control #(.IN_BEATS(IN_BEATS)) u_dut (.*);
   axis_rules #(
       .DATA_W(2)
   ) u_write_rules (
@@ -97,7 +93,12 @@ module control #(
     end
     if (takes) response <= accepted ? 2'b00 : 2'b10;
     if (reads) begin
-      answer <= s_axil_araddr[3] ? (s_axil_araddr[2] ? '0 : 32'(busy)) : s_axil_araddr[2] ? frame_register : seed_register;
+      case (s_axil_araddr[3:2])
+        2'd0:    answer <= seed_register;
+        2'd1:    answer <= frame_register;
+        2'd2:    answer <= 32'(busy);
+        default: answer <= '0;
+      endcase
     end
   end
 

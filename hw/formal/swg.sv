@@ -95,7 +95,7 @@ module swg #(
   logic [HAVE_W-1:0] spy_next;
 
   assign push = s_axis_tvalid && s_axis_tready;
-  assign pop = m_axis_tvalid && m_axis_tready;
+  assign pop  = m_axis_tvalid && m_axis_tready;
 
   // What leaves after the next.
   always_comb begin
@@ -108,17 +108,22 @@ module swg #(
     if ({next_c, next_kx, next_ky, next_g, next_x} == '0) next_y = (y == COUNT_W'(ROWS - 1)) ? '0 : y + 1'b1;
   end
 
-  function automatic logic signed [POS_W-1:0] start(input logic [COUNT_W-1:0] row, column);
+  function automatic logic signed [POS_W-1:0] start(input logic [COUNT_W-1:0] row,
+                                                    input logic [COUNT_W-1:0] column);
     start = POS_W'((32'(row) * STRIDE * WIDTH + 32'(column) * STRIDE) * CHANNELS);
   endfunction
 
-  function automatic logic signed [POS_W-1:0] within(input logic [COUNT_W-1:0] row, column, group, channel);
-    within = POS_W'((32'(row) * WIDTH + 32'(column)) * CHANNELS + 32'(group) * PART + 32'(channel));
+  // A place within a window: kernel row and column, group, channel in it.
+  function automatic logic signed [POS_W-1:0] inner(input logic [4*COUNT_W-1:0] at);
+    inner = POS_W'((32'(at[3*COUNT_W+:COUNT_W]) * WIDTH + 32'(at[2*COUNT_W+:COUNT_W])) * CHANNELS +
+        32'(at[COUNT_W+:COUNT_W]) * PART + 32'(at[0+:COUNT_W]));
   endfunction
 
   // The modulus of a position in the buffer, which is less than one round off on either side.
   function automatic logic [15:0] around(input logic signed [15:0] position);
-    around = (position < 0) ? position + 16'(DEPTH) : (position >= 16'(DEPTH)) ? position - 16'(DEPTH) : position;
+    around = position;
+    if (position < 0) around = position + 16'(DEPTH);
+    if (position >= $signed(16'(DEPTH))) around = position - 16'(DEPTH);
   endfunction
 
   // What the unit fetches next: one beat is in its output register while tvalid is high.
@@ -136,8 +141,8 @@ module swg #(
       m_axis_tvalid ? {next_y, next_x, next_g, next_ky, next_kx, next_c} : {y, x, g, ky, kx, c};
   assign fetch_frame = out_frame + 3'(m_axis_tvalid && ends);
   assign window = start(at_y, at_x);
-  assign offset = within(at_ky, at_kx, at_g, at_c);
-  assign leaving = start(y, x) + within(ky, kx, g, c);
+  assign offset = inner({at_ky, at_kx, at_g, at_c});
+  assign leaving = start(y, x) + inner({ky, kx, g, c});
   assign since = in_frame - out_frame;
   assign taken = POS_W'(since) * $signed(POS_W'(FRAME)) + $signed(in_pos);
   assign lead = in_frame - fetch_frame;
@@ -179,7 +184,8 @@ module swg #(
         // The promises.
         if (stuck) assert (s_axis_tready || m_axis_tvalid);
         if (m_axis_tvalid) assert (leaving < taken);
-        if (following && m_axis_tvalid && out_frame == frame && leaving == $signed(place)) assert (m_axis_tdata == word);
+        if (following && m_axis_tvalid && out_frame == frame && leaving == $signed(place))
+          assert (m_axis_tdata == word);
 `ifndef PROMISES
         // What they follow from.
         assert (in_pos < POS_W'(FRAME));
@@ -200,7 +206,8 @@ module swg #(
           assert (behind >= -3'sd1 && behind <= 3'sd2);
           assert (3'(out_frame - frame) != 3'd1);
           for (int unsigned i = 0; i < DEPTH; i++) begin
-            if (distance >= 0 && around(16'(spy_base) + 16'(distance)) == 16'(i)) assert (spy_beats[i] == word);
+            if (distance >= 0 && around(16'(spy_base) + 16'(distance)) == 16'(i))
+              assert (spy_beats[i] == word);
           end
         end
 `endif

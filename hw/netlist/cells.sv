@@ -74,12 +74,12 @@ endmodule
 
 /// Four bits of a carry chain. Each bit is a wire of its own: a chain may lead through logic back into its own cell.
 module CARRY4 (
-    output wire logic [3:0] CO /*verilator split_var*/,
+    output wire logic [3:0] CO  /*verilator split_var*/,
     output wire logic [3:0] O  /*verilator split_var*/,
     input  wire logic       CI,
     input  wire logic       CYINIT,
-    input  wire logic [3:0] DI /*verilator split_var*/,
-    input  wire logic [3:0] S  /*verilator split_var*/
+    input  wire logic [3:0] DI  /*verilator split_var*/,
+    input  wire logic [3:0] S                             /*verilator split_var*/
 );
   logic first, second, third, fourth;
 
@@ -104,17 +104,17 @@ endmodule
 /// What is not modelled is refused: a port that reads what it writes in the same cycle, and values after a reset.
 module block_ram #(
     /// Bits of the address of a single bit: 14 for 18 kbit, 15 for 36 kbit.
-    parameter int unsigned                ADDR_W         = 14,
+    parameter int unsigned                     ADDR_W         = 14,
     /// Bytes of the widest port.
-    parameter int unsigned                BYTES          = 4,
-    parameter logic [      2**ADDR_W-1:0] DATA           = '0,
-    parameter logic [  2**(ADDR_W-3)-1:0] PARITY         = '0,
+    parameter int unsigned                     BYTES          = 4,
+    parameter logic        [    2**ADDR_W-1:0] DATA           = '0,
+    parameter logic        [2**(ADDR_W-3)-1:0] PARITY         = '0,
     /// Bits of a word that each port reads and writes; 0 where it does not.
-    parameter int unsigned                READ_WIDTH[2]  = '{0, 0},
-    parameter int unsigned                WRITE_WIDTH[2] = '{0, 0},
+    parameter int unsigned                     READ_WIDTH [2] = '{0, 0},
+    parameter int unsigned                     WRITE_WIDTH[2] = '{0, 0},
     /// 1: the port reads what was there before it writes. 1: its output stays while it writes.
-    parameter bit                         READ_FIRST[2]  = '{0, 0},
-    parameter bit                         NO_CHANGE[2]   = '{0, 0}
+    parameter bit                              READ_FIRST [2] = '{0, 0},
+    parameter bit                              NO_CHANGE  [2] = '{0, 0}
 ) (
     input  wire logic               clk   [2],
     input  wire logic               enable[2],
@@ -146,16 +146,17 @@ module block_ram #(
     logic [INDEX_W-1:0] index, read_base;
     logic [BYTES-1:0] hidden;
 
-    assign index         = addr[p][ADDR_W-1:3];
-    assign read_base     = index & ~INDEX_W'(READ_BYTES - 1);
+    assign index = addr[p][ADDR_W-1:3];
+    assign read_base = index & ~INDEX_W'(READ_BYTES - 1);
     assign write_base[p] = index & ~INDEX_W'(WRITE_BYTES - 1);
-    assign writes[p]     = (enable[p] && WRITE_WIDTH[p] != 0) ? write[p] & BYTES'((1 << WRITE_BYTES) - 1) : '0;
+    assign writes[p] = (enable[p] && WRITE_WIDTH[p] != 0) ? write[p] & BYTES'((1 << WRITE_BYTES) - 1) : '0;
 
     always_comb begin
       hidden = '0;
       for (int unsigned k = 0; k < READ_BYTES; k++) begin
         for (int unsigned w = 0; w < BYTES; w++) begin
-          if (writes[1-p][w] && write_base[1-p] + INDEX_W'(w) == read_base + INDEX_W'(k)) hidden[k] = !READ_FIRST[1-p];
+          if (writes[1-p][w] && write_base[1-p] + INDEX_W'(w) == read_base + INDEX_W'(k))
+            hidden[k] = !READ_FIRST[1-p];
         end
       end
     end

