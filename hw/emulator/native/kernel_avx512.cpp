@@ -89,14 +89,16 @@ void pack_bytes(const bitsiege::PackBytes &job) {
 
 // Integers of one row, from neuron `first` on.
 inline void store_sums(const bitsiege::ByteGemm &job, __m512i sums, int64_t row, int64_t first) {
-  const __m256i halves[2] = {_mm512_castsi512_si256(sums), _mm512_extracti64x4_epi64(sums, 1)};
+  alignas(kBytes) int32_t values[kByteLanes];
+  _mm512_store_si512(values, sums);
   for (int64_t h = 0; h < 2; ++h, first += 8) {
     const int64_t rest = job.neurons - first;
     if (rest <= 0) return;
     const __mmask8 valid = static_cast<__mmask8>(rest < 8 ? (1u << rest) - 1 : 0xffu);
     const __m512i factor = _mm512_maskz_loadu_epi64(valid, job.factor + first);
     const __m512i offset = _mm512_maskz_loadu_epi64(valid, job.offset + first);
-    const __m512i scaled = _mm512_mullo_epi64(factor, _mm512_cvtepi32_epi64(halves[h]));
+    const __m256i half = _mm256_load_si256(reinterpret_cast<const __m256i *>(values + h * 8));
+    const __m512i scaled = _mm512_mullo_epi64(factor, _mm512_maskz_cvtepi32_epi64(valid, half));
     _mm512_mask_storeu_epi64(job.out_integers + row * job.out_row + first, valid, _mm512_add_epi64(offset, scaled));
   }
 }
