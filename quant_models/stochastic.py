@@ -7,6 +7,8 @@ hardware's generator repeats bit for bit.
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
@@ -110,6 +112,20 @@ def set_frames(model: nn.Module, *, seed: int, first_frame: int) -> None:
     for part in model.modules():
         if isinstance(part, StochasticConv2d):
             part.seed, part.first_frame = seed, first_frame
+
+
+@contextmanager
+def one_draw(model: nn.Module) -> Generator[None]:
+    """Let eval mode too draw once for a batch, from torch's generator, as training does."""
+    parts = [part for part in model.modules() if isinstance(part, StochasticConv2d)]
+    modes = [part.one_draw for part in parts]
+    for part in parts:
+        part.one_draw = True
+    try:
+        yield
+    finally:
+        for part, mode in zip(parts, modes, strict=True):
+            part.one_draw = mode
 
 
 class _DrawnInOnnx(torch.autograd.Function):

@@ -16,7 +16,7 @@ from quant_models.checkpoint import CheckpointMetadata, load_checkpoint, save_ch
 from quant_models.convspec import CONV_PRESETS, ConvSpec, ConvStage, network_from_dict
 from quant_models.layers import BatchNorm
 from quant_models.mlp import build_model
-from quant_models.stochastic import StochasticConv2d, set_frames
+from quant_models.stochastic import StochasticConv2d, one_draw, set_frames
 
 _SPEC = ConvSpec(
     name="drawn",
@@ -117,11 +117,12 @@ def test_gradient_passes_draw_rounding_and_clamping() -> None:
 
 def test_one_draw_in_eval_mode_is_shared_by_the_batch() -> None:
     layer = _layer()
-    layer.one_draw = True
     image = _signs(1)
-    found = layer(image.expand(4, -1, -1, -1))
+    with one_draw(layer):
+        found = layer(image.expand(4, -1, -1, -1))
+        assert any(not torch.equal(layer(image), found[:1]) for _ in range(5))
     assert torch.equal(found, found[:1].expand_as(found))
-    assert any(not torch.equal(layer(image), found[:1]) for _ in range(5))
+    assert torch.equal(layer(image), layer(image))
 
 
 @torch.no_grad()

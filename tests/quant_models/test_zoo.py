@@ -24,7 +24,11 @@ _PROMISED = {
     "sfc-fashion-mnist": ("fashion-mnist", (256, 256, 256), "uint8", 0.87),
 }
 
-_CONV_PROMISED = {"paper-cnn-64-mnist": 0.98, "paper-cnn-64-scaled-mnist": 0.98}
+_CONV_PROMISED = {
+    "paper-cnn-64-mnist": 0.98,
+    "paper-cnn-64-scaled-mnist": 0.98,
+    "paper-cnn-64-stochastic-mnist": 0.98,
+}
 
 
 def test_names() -> None:
@@ -39,7 +43,9 @@ def test_convolutional_network_and_its_recipe(name: str, data_dir: Path) -> None
     assert loaded.metadata.command == f"bitsiege train configs/{name}.toml --out DIR"
     assert TrainConfig(**loaded.metadata.config) == TrainConfig(**recipe["train"])
     test = load_dataset("mnist", data_dir=data_dir).test
-    found = accuracy(loaded.build(), test.take(np.arange(1000)))
+    # Drawing a frame's weights takes milliseconds in NumPy.
+    count = 300 if "stochastic" in name else 1000
+    found = accuracy(loaded.build(), test.take(np.arange(count)))
     assert found >= 0.97
     assert loaded.metadata.test_accuracy is not None
     assert loaded.metadata.test_accuracy >= _CONV_PROMISED[name]
