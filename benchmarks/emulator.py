@@ -1,10 +1,13 @@
 """The emulator against this machine's popcount limit, and against what else computes the same network.
 
-    python -m benchmarks.emulator [--json] [--networks tfc sfc lfc cnv mnist-cnn] [--repeats N]
+    python -m benchmarks.emulator [--json] [--networks tfc cnv ...] [--repeats N]
 
 All of it runs in one process on the same random ±1 networks (speed doesn't depend on the values) and the
 same random images; every repeat measures everything once, so that a change of clock or load meets all alike.
-Peers run on one thread at the batch size that suits them best, and get their float input ready-made:
+What runs on one thread is timed by that thread's own clock, so that other programs on the machine take
+nothing from it but their share of the caches; two threads are timed by the wall clock, and their gain against
+one by the wall clock too. Peers run on one thread at the batch size that suits them best, and get their float
+input ready-made:
 
 - onnxruntime and torch: the cheapest float network that is exact (see `benchmarks.float_twin`);
 - brevitas: the model as trained, in eval mode;
@@ -14,7 +17,9 @@ Peers run on one thread at the batch size that suits them best, and get their fl
 Convolutional networks (`benchmarks.emulator_conv`) have onnxruntime alone beside them, on a float network
 that is as cheap (see `benchmarks.conv_twin`). Their share of the limit counts ±1 layers only, a layer of
 8-bit inputs as eight planes; the emulator itself may do such a layer otherwise. Each repeat of theirs counts
-the fastest of a few short runs, the emulator's and the peer's alike.
+the fastest of a few short runs, the emulator's and the peer's alike. The network with drawn weights and the
+residual one of ImageNet size (`benchmarks.emulator_residual`) have no peers. ``memory_bytes`` is what one
+thread works in, for ``block_images`` images at a time.
 
 The logits of all must be equal, or the benchmark fails.
 """
@@ -23,16 +28,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ import torch
 
 from benchmarks.emulator_conv import NETWORKS, binary_macs
 from benchmarks.emulator_peers import Peer, make_conv_peers, make_peers
+from benchmarks.emulator_timing import Task, describe_machine, limit_task, measure_interleaved, native_task
 from export.errors import BitsiegeError, DivergenceError
 from export.graph import DataflowGraph
 from export.lowering import lower_model
@@ -54,44 +56,11 @@ from quant_models.spec import PRESETS
 
 _NETWORKS = ["tfc", "sfc", "lfc", *NETWORKS]
 _CHECKED_IMAGES = 1000
-_CONV_IMAGES = 64
 _CONV_BURSTS = 5
 _MACS_PER_RUN = 2e10
 _MAX_IMAGES = 40_000
-_BURST_S = 0.001
 _PEER_RUN_S = 0.1
 _PEER_MAX_IMAGES = 4096
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """Something to time: how many units one call handles, and the call.
-
-    Attributes:
-        units: Images, multiply-accumulates or cycles of one call.
-        run: The call.
-        bursts: Calls in one repeat, of which the fastest counts.
-    """
-
-    units: float
-    run: Callable[[], object]
-    bursts: int = 1
-
-
-def measure_interleaved(tasks: dict[str, Task], repeats: int) -> dict[str, list[float]]:
-    """Return units/s of each task in each repeat, timed right after a first run that warms the caches."""
-    rates: dict[str, list[float]] = {name: [] for name in tasks}
-    for _ in range(repeats):
-        for name, task in tasks.items():
-            task.run()
-            rates[name].append(max(_rate(task) for _ in range(task.bursts)))
-    return rates
-
-
-def _rate(task: Task) -> float:
-    start = time.perf_counter()
-    task.run()
-    return task.units / (time.perf_counter() - start)
 
 
 def make_network(name: str, folder: Path) -> tuple[BinaryMlp, Path, DataflowGraph]:
@@ -115,10 +84,10 @@ def check_equal(
     Raises:
         DivergenceError: Two differ.
     """
-    golden = ReferenceTarget(graph).infer(images[:_CHECKED_IMAGES]).logits
+    golden = ReferenceTarget(graph).infer(images).logits
     compared: dict[str, int] = {}
     for isa in isas:
-        logits = EmulatorTarget(graph, isa=isa).infer(images[: len(golden)]).logits
+        logits = EmulatorTarget(graph, isa=isa).infer(images).logits
         _compare(f"emulator {isa}", logits, golden, compared)
     for peer in peers:
         _compare(peer.name, peer.logits(images[: min(len(golden), peer.checked_images)]), golden, compared)
@@ -134,16 +103,12 @@ def _compare(name: str, logits: np.ndarray, golden: np.ndarray, compared: dict[s
 def measure_network(name: str, isas: list[str], library: NativeLibrary, repeats: int) -> dict[str, Any]:
     """Measure one network on all instruction sets and all peers."""
     if name in NETWORKS:
-        graph = NETWORKS[name]()
+        network = NETWORKS[name]
+        graph = network.make()
+        peers = make_conv_peers(graph) if network.has_twin else []
+        count, checked = network.images, network.checked_images
         return measure_graph(
-            name,
-            graph,
-            make_conv_peers(graph),
-            isas,
-            library,
-            repeats,
-            count=_CONV_IMAGES,
-            bursts=_CONV_BURSTS,
+            name, graph, peers, isas, library, repeats, count=count, checked=checked, bursts=_CONV_BURSTS
         )
     with tempfile.TemporaryDirectory() as folder:
         model, path, graph = make_network(name, Path(folder))
@@ -161,19 +126,27 @@ def measure_graph(
     repeats: int,
     *,
     count: int,
+    checked: int = _CHECKED_IMAGES,
     bursts: int = 1,
 ) -> dict[str, Any]:
-    """Measure one graph on ``count`` images a run; of ``bursts`` runs a repeat, the fastest counts."""
+    """Measure one graph on ``count`` images a run; of ``bursts`` runs a repeat, the fastest counts.
+
+    The first ``checked`` images are compared with the golden model's and the peers' logits.
+    """
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, *graph.input_shape)).astype(np.uint8)
-    compared = check_equal(graph, images, peers, isas)
-    tasks: dict[str, Task] = {"clock": _native_task(library.dependent_adds, bursts=5)}
+    compared = check_equal(graph, images[:checked], peers, isas)
+    blocks: dict[str, int] = {}
+    tasks: dict[str, Task] = {"clock": native_task(library.dependent_adds, bursts=5)}
     for isa in isas:
-        tasks[f"limit {isa}"] = _limit_task(library, isa)
-        for threads in (1, 2):
-            target = EmulatorTarget(graph, isa=isa, threads=threads)
-            name_of_task = f"emulator {isa} {threads}"
-            tasks[name_of_task] = Task(units=count, run=_inference(target, images), bursts=bursts)
+        tasks[f"limit {isa}"] = limit_task(library, isa)
+        one, two = (EmulatorTarget(graph, isa=isa, threads=threads) for threads in (1, 2))
+        blocks = {"block_images": one.block_images, "memory_bytes": one.memory_bytes}
+        tasks[f"emulator {isa} 1"] = Task(units=count, run=_inference(one, images), bursts=bursts)
+        for threads, target in ((1, one), (2, two)):
+            tasks[f"emulator {isa} {threads} wall"] = Task(
+                units=count, run=_inference(target, images), bursts=bursts, clock=time.perf_counter
+            )
     batches: dict[str, int] = {}
     for peer in peers:
         batches[peer.name], tasks[peer.name] = _best_batch(peer, images, bursts)
@@ -184,6 +157,7 @@ def measure_graph(
         "macs": graph.macs,
         "binary_macs": counted,
         "images": count,
+        **blocks,
         "equal_logits_on_images": compared,
         "emulator": {isa: _emulator_result(isa, rates, counted) for isa in isas},
         "peers": {
@@ -195,22 +169,6 @@ def measure_graph(
 
 def _inference(target: EmulatorTarget, images: ImageArray) -> Callable[[], object]:
     return lambda: target.infer(images)
-
-
-def _limit_task(library: NativeLibrary, isa: str) -> Task:
-    # How the processor spreads a loop over its ports differs from one entry to the next, by up to a third: a
-    # limit is what the best of many short bursts reaches.
-    return _native_task(lambda iterations: library.popcount_macs(isa, iterations), bursts=20)
-
-
-def _native_task(work: Callable[[int], int], *, bursts: int) -> Task:
-    """Return a task of about `_BURST_S` a call; ``work`` takes iterations and returns units."""
-    trial = 2000
-    work(trial)
-    start = time.perf_counter()
-    work(trial)
-    iterations = max(trial, int(trial * _BURST_S / (time.perf_counter() - start)))
-    return Task(units=work(iterations), run=lambda: work(iterations), bursts=bursts)
 
 
 def _best_batch(peer: Peer, images: ImageArray, bursts: int) -> tuple[int, Task]:
@@ -236,9 +194,10 @@ def _best_batch(peer: Peer, images: ImageArray, bursts: int) -> tuple[int, Task]
 
 def _emulator_result(isa: str, rates: dict[str, list[float]], macs: int) -> dict[str, float]:
     clock, limits = rates["clock"], rates[f"limit {isa}"]
-    one, two = (rates[f"emulator {isa} {threads}"] for threads in (1, 2))
+    one = rates[f"emulator {isa} 1"]
+    one_wall, two = (rates[f"emulator {isa} {threads} wall"] for threads in (1, 2))
     share = [macs * rate / limit for rate, limit in zip(one, limits, strict=True)]
-    speedup = [second / first for first, second in zip(one, two, strict=True)]
+    speedup = [second / first for first, second in zip(one_wall, two, strict=True)]
     per_cycle = [macs * rate / cycles for rate, cycles in zip(one, clock, strict=True)]
     limit_per_cycle = [limit / cycles for limit, cycles in zip(limits, clock, strict=True)]
     return {
@@ -254,7 +213,7 @@ def _emulator_result(isa: str, rates: dict[str, list[float]], macs: int) -> dict
         "share_of_limit": statistics.median(share),
         "share_of_limit_best": max(one) * macs / max(limits),
         "two_thread_speedup": statistics.median(speedup),
-        "two_thread_speedup_best": max(two) / max(one),
+        "two_thread_speedup_best": max(two) / max(one_wall),
     }
 
 
@@ -269,39 +228,24 @@ def _peer_result(rates: list[float], batch: int, emulator: list[float]) -> dict[
     }
 
 
-def describe_machine() -> dict[str, Any]:
-    """Return what a number depends on."""
-    model = platform.processor()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        lines = (line.partition(":") for line in cpuinfo.read_text().splitlines())
-        model = next((value.strip() for key, _, value in lines if key.strip() == "model name"), model)
-    return {
-        "processor": model,
-        "cores": len(os.sched_getaffinity(0)),
-        "load_average": os.getloadavg(),
-        "versions": {name: version(name) for name in ("onnxruntime", "torch", "brevitas", "qonnx", "numpy")},
-    }
-
-
 def table(results: list[dict[str, Any]]) -> str:
     """Return the results as text."""
     lines = [
-        f"{'network':<10}{'isa':<10}{'1 thread/s':>12}{'2 threads/s':>12}{'gain':>6}"
+        f"{'network':<22}{'isa':<10}{'1 thread/s':>12}{'2 threads/s':>12}{'gain':>6}"
         f"{'GMAC/s':>8}{'limit':>7}{'share':>7}{'MAC/cycle':>11}"
     ]
     for result in results:
         for isa, row in result["emulator"].items():
             lines.append(
-                f"{result['network']:<10}{isa:<10}{row['images_per_s_1_thread']:>12,.0f}"
+                f"{result['network']:<22}{isa:<10}{row['images_per_s_1_thread']:>12,.0f}"
                 f"{row['images_per_s_2_threads']:>12,.0f}{row['two_thread_speedup']:>6.2f}"
                 f"{row['macs_per_s_1_thread'] / 1e9:>8.0f}{row['limit_macs_per_s'] / 1e9:>7.0f}"
                 f"{row['share_of_limit']:>7.0%}{row['macs_per_cycle_1_thread']:>11.0f}"
             )
-    lines += ["", f"{'network':<10}{'peer':<16}{'batch':>6}{'images/s':>12}{'emulator is':>13}"]
+    lines += ["", f"{'network':<22}{'peer':<16}{'batch':>6}{'images/s':>12}{'emulator is':>13}"]
     for result in results:
         lines += [
-            f"{result['network']:<10}{name:<16}{row['batch']:>6}{row['images_per_s']:>12,.0f}"
+            f"{result['network']:<22}{name:<16}{row['batch']:>6}{row['images_per_s']:>12,.0f}"
             f"{row['emulator_ratio']:>12,.0f}x"
             for name, row in result["peers"].items()
         ]
@@ -316,6 +260,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--networks", nargs="+", choices=sorted([*PRESETS, *NETWORKS]), default=_NETWORKS)
+    parser.add_argument("--isas", nargs="+", choices=ISAS, default=list(ISAS), help="of those that are here")
     parser.add_argument("--repeats", type=int, default=15, help="repeats; medians are reported")
     return parser.parse_args()
 
@@ -327,7 +272,7 @@ def main() -> int:
     warnings.filterwarnings("ignore")
     try:
         library = load_library()
-        isas = [isa for isa in reversed(ISAS) if library.supports(isa)]
+        isas = [isa for isa in reversed(ISAS) if isa in arguments.isas and library.supports(isa)]
         results = [measure_network(name, isas, library, arguments.repeats) for name in arguments.networks]
     except BitsiegeError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 
+from benchmarks.emulator_residual import residual
 from export.datatypes import BIPOLAR, UINT8, DataType
 from export.graph import (
     INPUT_TENSOR,
@@ -120,16 +123,51 @@ def mnist_cnn() -> DataflowGraph:
     return chain.finish()
 
 
-NETWORKS = {"cnv": cnv, "mnist-cnn": mnist_cnn}
+def mnist_cnn_stochastic() -> DataflowGraph:
+    """The same with the third convolution's weights drawn for each image."""
+    graph, rng = mnist_cnn(), np.random.default_rng(0)
+    drawn = [
+        replace(node, draw=0, weights=rng.integers(-128, 128, node.weights.shape).astype(np.int8))
+        if isinstance(node, Mvau) and node.out_type == UINT4
+        else node
+        for node in graph.nodes
+    ]
+    return DataflowGraph(input_shape=graph.input_shape, nodes=tuple(drawn))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A network to measure.
+
+    Attributes:
+        make: Makes the graph.
+        images: Images of one run.
+        checked_images: How many of them are compared with the golden model.
+        has_twin: Whether `benchmarks.conv_twin` can write it.
+    """
+
+    make: Callable[[], DataflowGraph]
+    images: int
+    checked_images: int = 64
+    has_twin: bool = True
+
+
+NETWORKS = {
+    "cnv": Network(make=cnv, images=64),
+    "mnist-cnn": Network(make=mnist_cnn, images=256),
+    "mnist-cnn-stochastic": Network(make=mnist_cnn_stochastic, images=256, has_twin=False),
+    "residual": Network(make=residual, images=4, checked_images=1, has_twin=False),
+}
 
 
 def binary_macs(graph: DataflowGraph) -> int:
     """Return the multiply-accumulates of one image that popcounts could do: one a bit of a ±1 layer's input.
 
-    Layers with int8 weights don't count.
+    Layers with int8 weights don't count, and ±1 pixels between zeros are one bit.
     """
     total = 0
     for node in graph.mvaus:
         if node.weight_type.is_bipolar:
-            total += node.mw * node.mh * prod(graph.shapes[node.name][:-1]) * node.in_type.width_bits
+            bits = 1 if node.in_type.is_ternary else node.in_type.width_bits
+            total += node.mw * node.mh * prod(graph.shapes[node.name][:-1]) * bits
     return total
