@@ -257,7 +257,7 @@ def test_a_divergence_is_status_1_and_named(
     class Wrong(ReferenceTarget):
         name = "emulator"
 
-        def trace(self, images):
+        def trace(self, images, first_frame=0):
             streams = super().trace(images)
             streams["mvau_0"][:, 4] *= -1
             streams["mvau_1"] = streams["mvau_1"] + 2
