@@ -1,20 +1,25 @@
 """Compiling needs no C++ compiler; the latency does."""
 
-from pathlib import Path
-
 import pytest
 
 import hw.timing
+from bitsiege.building import Compiled
 from bitsiege.cli import compile_
 from export.errors import ToolError
+
+
+def compiled_text(build, latency_cycles, notes):
+    compiled = Compiled(build=build, notes=tuple(notes), estimate=None, budget="")
+    result = compile_._summary(compiled) | {"latency_cycles": latency_cycles, "notes": notes}
+    assert result["ii_cycles"] == build.folding.ii_cycles(build.graph)
+    return compile_._text(compiled, result)
 
 
 def test_the_latency_is_shown(small_build):
     latency, note = compile_._latency(small_build)
     assert latency > small_build.folding.ii_cycles(small_build.graph)
     assert note is None
-    text = compile_._text(small_build, compile_._summary(small_build) | {"latency_cycles": 52, "notes": []})
-    assert "cycles, latency 52 cycles: " in text
+    assert "cycles, latency 52 cycles: " in compiled_text(small_build, 52, [])
 
 
 def test_without_a_compiler_the_note_says_why(small_build, monkeypatch: pytest.MonkeyPatch):
@@ -25,8 +30,6 @@ def test_without_a_compiler_the_note_says_why(small_build, monkeypatch: pytest.M
     latency, note = compile_._latency(small_build)
     assert latency is None
     assert note == "the latency is not predicted: there is no C++ compiler"
-    summary = compile_._summary(small_build) | {"latency_cycles": None, "notes": [note]}
-    text = compile_._text(small_build, summary)
+    text = compiled_text(small_build, None, [note])
     assert "latency" not in text.split("note:", maxsplit=1)[0]
-    assert Path(summary["build"]) == small_build.path
-    assert summary["ii_cycles"] == small_build.folding.ii_cycles(small_build.graph)
+    assert text.endswith(f"note: {note}")
