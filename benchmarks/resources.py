@@ -63,10 +63,10 @@ def measure(
 
 
 def read_points(path: Path) -> list[Point]:
-    """Read measurements, one JSON object a line."""
+    """Read measurements, one JSON object a line; other lines say which ones failed."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-        return [point_from_json(json.loads(line), where=str(path)) for line in lines if line.strip()]
+        return [point_from_json(json.loads(line), where=str(path)) for line in lines if line.startswith("{")]
     except OSError as error:
         raise InputError(f"can't read {path}: {error.strerror or error}") from error
     except ValueError as error:

@@ -18,6 +18,7 @@ from hw.rtlgen import plan_rtl
 _UNLIMITED = Budget()
 _ROUNDS = 4
 _WIDER = 1.5
+_TRIES = 200
 
 
 class _Space:
@@ -56,11 +57,14 @@ class _Space:
         """Where the network branches, change one layer after the other while that lowers the price of all."""
         if is_chain(self.graph):
             return choice
+        tries = _TRIES
         for name, table in zip(self.tables.names, self.tables.layers, strict=True):
             now = choice.folding[name]
             for layer, part in table.items():
                 if part.cycles > cycles or layer.pe * layer.simd > _WIDER * now.pe * now.simd:
                     continue
+                if not (tries := tries - 1):
+                    return choice
                 folding = Folding({**choice.folding.layers, name: layer})
                 other = self.choice(folding)
                 fits = other.ii_cycles <= cycles and not exceeded(other.estimate, budget)

@@ -12,7 +12,7 @@ its FIFO and window generator, and the rest is left out.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise, product
 
 from export.graph import DataflowGraph, Mvau, Swg, inputs_of
@@ -106,10 +106,12 @@ def make_tables(graph: DataflowGraph, model: ResourceModel) -> Tables:
             joints[index].setdefault((pes[index], simds[index]), _cost(between, model))
             if index < len(nodes):
                 node = nodes[index]
-                own = _cost(unit, model)
+                pe, simd = folding[node.name].pe, folding[node.name].simd
                 cycles = folding.cycles(node, vectors_per_frame(graph, node))
-                part = Part(max(cycles, own.cycles), own.lut, own.bram36)
-                layers[index].setdefault(folding[node.name], part)
+                for style in _styles(node, pe, simd):
+                    own = _cost([_styled(i, style) for i in unit], model)
+                    part = Part(max(cycles, own.cycles), own.lut, own.bram36)
+                    layers[index].setdefault(LayerFolding(pe, simd, style), part)
     return Tables(names=tuple(names), layers=tuple(layers), joints=tuple(joints))
 
 
@@ -118,14 +120,13 @@ def _covering_foldings(graph: DataflowGraph) -> Iterator[Folding]:
     nodes = list(graph.mvaus)
     pes = [pe_values(node) for node in nodes]
     simds = [simd_values(graph, node) for node in nodes]
-    ranges = (range(len(STYLES)), range(max(map(len, pes))), range(max(map(len, simds))))
-    for style, a, b in product(*ranges):
-        layers: dict[str, LayerFolding] = {}
-        for node, pe_list, simd_list in zip(nodes, pes, simds, strict=True):
-            pe, simd = pe_list[a % len(pe_list)], simd_list[b % len(simd_list)]
-            styles = _styles(node, pe, simd)
-            layers[node.name] = LayerFolding(pe, simd, styles[style % len(styles)])
-        yield Folding(layers)
+    for a, b in product(range(max(map(len, pes))), range(max(map(len, simds)))):
+        yield Folding(
+            {
+                node.name: LayerFolding(pe_list[a % len(pe_list)], simd_list[b % len(simd_list)])
+                for node, pe_list, simd_list in zip(nodes, pes, simds, strict=True)
+            }
+        )
 
 
 def _split(instances: Sequence[Instance], names: Sequence[str]) -> list[_Parts]:
@@ -156,6 +157,13 @@ def _alone(graph: DataflowGraph, instances: Sequence[Instance], nodes: Sequence[
             own += [i for i in instances if i.node == node.input and i.module == "bnn_swg"]
         parts.append((own, []))
     return [*parts, ([], [])]
+
+
+def _styled(instance: Instance, style: str) -> Instance:
+    """Put a unit's weights elsewhere, as a plan with that style would; all else stays as it is."""
+    if not instance.module.startswith("bnn_mvau") or style == "auto":
+        return instance
+    return replace(instance, parameters={**instance.parameters, "RAM_STYLE": style})
 
 
 def _is_unit(instance: Instance, name: str) -> bool:

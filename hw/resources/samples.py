@@ -25,7 +25,7 @@ from hw.folding import Folding, LayerFolding
 from hw.rtlgen import Instance, RtlDesign
 
 _INT8 = DataType("INT8")
-_LONGEST_FIFO = 512
+_LONGEST_FIFO = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
