@@ -84,7 +84,7 @@ def test_a_configuration_is_frozen():
         ),
         ({"model": {"preset": "tfc", "hidden": [3]}}, "model: give either preset or hidden", ""),
         ({"compile": {"fps": float("nan")}}, "compile.fps: must be a finite number", ""),
-        ({"compile": {"fps": 1, "folding": "f.json"}}, "compile: give either folding, or fps and max_luts", ""),
+        ({"compile": {"fps": 1, "folding": "f.json"}}, "compile: give either folding, or fps", ""),
         ({"replay": {"targets": ["torch"], "limits": {"rtl": 3}}}, "replay: limits names 'rtl'", ""),
         ({"replay": {"limits": {"torch": 3}}}, "replay: 'torch' comes first", ""),
         ({"replay": {"targets": ["fpga"]}}, "replay.targets[0]: must be", ""),

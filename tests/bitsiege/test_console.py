@@ -62,6 +62,6 @@ def test_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch):
 
 def test_all_targets_can_be_configured():
     assert set(get_args(TargetName)) == set(known_targets())
-    # The timing model takes its logits from the emulator: it is no witness of its own. A netlist takes minutes.
+    # The timing model takes its logits from the emulator, so it is no witness; a netlist takes minutes.
     assert set(REPLAY_TARGETS) == set(known_targets()) - {"timing", "netlist"}
     assert set(HARDWARE_TARGETS) < set(known_targets())
