@@ -54,6 +54,7 @@ from quant_models.zoo import shipped_path
 _MODELS = (
     *("tfc-mnist", "sfc-mnist", "lfc-mnist"),
     *("paper-cnn-64-mnist", "paper-cnn-64-scaled-mnist", "paper-cnn-64-stochastic-mnist"),
+    "cnv-cifar10-jpeg",
 )
 _BATCH = 500
 _CLOCK_MHZ = 100.0

@@ -22,6 +22,7 @@ DATASETS: tuple[str, ...] = (DIGITS, *IDX_SOURCES, CIFAR10_JPEG)
 
 _DIGITS_TEST_IMAGES = 360
 _DIGITS_SPLIT_SEED = 0
+_CIFAR_TEST_SEED = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -135,8 +136,10 @@ def _load_idx(source: IdxSource, find: Callable[[str], Path]) -> Dataset:
 
 
 def _load_cifar10_jpeg(data_dir: Path | None) -> Dataset:
+    """Load the archive; the test images, which stand class after class there, in a fixed random order."""
     train, test = (ImageSet(images=images, labels=labels) for images, labels in read_cifar10_jpeg(data_dir))
-    return Dataset(name=CIFAR10_JPEG, classes=CIFAR10_CLASSES, train=train, test=test)
+    order = np.random.default_rng(_CIFAR_TEST_SEED).permutation(len(test))
+    return Dataset(name=CIFAR10_JPEG, classes=CIFAR10_CLASSES, train=train, test=test.take(order))
 
 
 def _load_digits() -> Dataset:
