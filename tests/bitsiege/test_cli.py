@@ -375,7 +375,7 @@ def test_interruption_is_status_130(small_build: Build, tmp_path: Path):
         "import signal, sys, time; import hw.reference as r; from bitsiege.cli import main\n"
         # A shell starts its background jobs with interrupts ignored, and the tests may run in one.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "def slow(self, images):\n    print('slow', flush=True); time.sleep(60)\n"
+        "def slow(self, images, first_frame=0):\n    print('slow', flush=True); time.sleep(60)\n"
         "r.ReferenceTarget.infer = slow\nsys.exit(main(sys.argv[1:]))"
     )
     words = ("--target", "reference", "--images", tmp_path / "x.npy", "-o", tmp_path / "o.npz")

@@ -236,8 +236,8 @@ def test_a_divergence_fails_the_run(bitsiege, config: Path, run_dir: Path, monke
 
     honest = EmulatorTarget.infer
 
-    def lying(self: EmulatorTarget, images: np.ndarray) -> Inference:
-        found = honest(self, images)
+    def lying(self: EmulatorTarget, images: np.ndarray, first_frame: int = 0) -> Inference:
+        found = honest(self, images, first_frame)
         logits = found.logits.copy()
         logits[3:4, 0] += 1
         return Inference(logits=logits)

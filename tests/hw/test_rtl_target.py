@@ -40,8 +40,10 @@ def test_stalls_cost_cycles_and_repeat_with_their_seed(open_rtl, cases):
     case = cases["narrowing"]
     target, images = open_rtl(case), case.images(20)
     free = target.stream(images).total_cycles
-    slow = [target.stream(images, Stalls(seed=seed)).total_cycles for seed in (1, 2, 1)]
-    assert min(slow) > free
+    runs = [target.stream(images, Stalls(seed=seed)) for seed in (1, 2, 1)]
+    assert min(run.total_cycles for run in runs) > free
+    # Two seeds may cost the same number of cycles in all.
+    slow = [run.last_out_cycle.tolist() for run in runs]
     assert slow[0] == slow[2] != slow[1]
 
 
