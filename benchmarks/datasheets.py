@@ -24,7 +24,7 @@ from export.graph import DataflowGraph
 from export.lowering import lower_model
 from hw.boards import Board, find_board
 from hw.explore import Choice, board_budget, fastest
-from hw.rtlgen import generate_rtl
+from hw.rtlgen import generate_rtl, plan_rtl
 from hw.synth import SynthReport, synthesise
 from hw.timing_target import TimingTarget
 from quant_models.checkpoint import Checkpoint, load_checkpoint
@@ -48,6 +48,7 @@ class Sheet:
         choice: The folding.
         latency_cycles: Of a frame that finds the hardware idle.
         ii_cycles: From one frame to the next in a long batch.
+        input_bytes: Bytes of the image that enter in a cycle.
         synth: What Yosys counted, if it was run.
     """
 
@@ -58,6 +59,7 @@ class Sheet:
     choice: Choice
     latency_cycles: int
     ii_cycles: float
+    input_bytes: int
     synth: SynthReport | None
 
 
@@ -86,6 +88,7 @@ def make_sheet(name: str, board: Board, *, with_synthesis: bool) -> Sheet:
         choice=choice,
         latency_cycles=report.first_latency_cycles or 0,
         ii_cycles=report.ii_cycles or float(choice.ii_cycles),
+        input_bytes=plan_rtl(graph, choice.folding, with_contents=False).input.lanes,
         synth=synth,
     )
 
@@ -93,6 +96,28 @@ def make_sheet(name: str, board: Board, *, with_synthesis: bool) -> Sheet:
 def markdown(sheet: Sheet) -> str:
     """Return the page."""
     return "\n".join([*_about(sheet), "", *_hardware(sheet), "", *_layers(sheet), ""])
+
+
+def index(sheets: Sequence[Sheet]) -> str:
+    """Return the page that lists the others."""
+    lines = [
+        "# The shipped networks",
+        "",
+        "Written by `python -m benchmarks.datasheets`. Rates and costs are those of the fastest folding that "
+        "the resource model lets fit the board named on each page.",
+        "",
+        "| network | data | accuracy | multiply-accumulates | images a second | estimate |",
+        "|---|---|---|---|---|---|",
+    ]
+    for sheet in sheets:
+        metadata = sheet.checkpoint.metadata
+        fps = CLOCK_MHZ * 1e6 / sheet.ii_cycles
+        lines.append(
+            f"| [{sheet.name}]({sheet.name}.md) | {_TITLES.get(metadata.dataset, metadata.dataset)} "
+            f"| {100 * (metadata.test_accuracy or 0):.2f} % | {sheet.graph.macs:,} | {fps:,.0f} "
+            f"| {sheet.choice.estimate.text()} |"
+        )
+    return "\n".join([*lines, ""])
 
 
 def _about(sheet: Sheet) -> list[str]:
@@ -142,6 +167,7 @@ def _hardware(sheet: Sheet) -> list[str]:
         "|---|---|",
         f"| Images a second | {fps:,.0f} |",
         f"| Cycles from one image to the next | {sheet.ii_cycles:,.0f} |",
+        f"| Input stream | {sheet.input_bytes:,} bytes a cycle |",
         f"| Latency | {sheet.latency_cycles:,} cycles, {sheet.latency_cycles / CLOCK_MHZ:,.1f} µs |",
         f"| Estimate | {estimate.text()} |",
     ]
@@ -189,8 +215,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         board = find_board(options.board)
         options.out.mkdir(parents=True, exist_ok=True)
-        for name in options.networks:
-            text = markdown(make_sheet(name, board, with_synthesis=options.synth))
+        sheets = [make_sheet(name, board, with_synthesis=options.synth) for name in options.networks]
+        pages = {sheet.name: markdown(sheet) for sheet in sheets}
+        if set(options.networks) == set(shipped()):
+            pages["README"] = index(sheets)
+        for name, text in pages.items():
             with atomic_file(options.out / f"{name}.md") as temporary:
                 temporary.write_text(text, encoding="utf-8")
             print(options.out / f"{name}.md")
