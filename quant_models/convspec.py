@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeVar, cast, get_args
 
 from export.errors import InputError
@@ -18,6 +18,7 @@ from quant_models.spec import (
     MlpSpec,
     are_sizes,
     check_field,
+    from_fields,
     is_integer,
     spec_from_dict,
 )
@@ -227,17 +228,7 @@ def network_from_dict(values: object, *, where: str = "spec") -> NetworkSpec:
 def _build(kind: type[_T], values: object, where: str) -> _T:
     if not isinstance(values, Mapping):
         raise InputError(f"{where}: must be an object, not {type(values).__name__}")
-    given = cast("Mapping[str, Any]", values)
-    known = {field.name: field for field in fields(kind)}
-    if unknown := sorted(set(given) - set(known)):
-        raise InputError(f"{where}.{unknown[0]}: unknown key", hint=f"known keys: {', '.join(sorted(known))}")
-    required = {name for name, field in known.items() if field.default is MISSING}
-    if missing := sorted(required - set(given)):
-        raise InputError(f"{where}.{missing[0]}: missing")
-    try:
-        return kind(**given)
-    except InputError as error:
-        raise InputError(f"{where}.{error.message}", hint=error.hint, **error.context) from error
+    return from_fields(kind, cast("Mapping[str, Any]", values), where)
 
 
 def _cnv() -> ConvSpec:

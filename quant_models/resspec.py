@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, cast
 
-from export.errors import InputError
-from quant_models.spec import MAX_LAYERS, MAX_NEURONS, are_sizes, check_field, is_integer
+from quant_models.spec import MAX_LAYERS, MAX_NEURONS, are_sizes, check_field, from_fields, is_integer
 
 KIND = "resnet"
 
@@ -138,17 +137,7 @@ def resnet_from_dict(values: Mapping[str, Any], *, where: str = "spec") -> ResNe
     Raises:
         InputError: With the path to the bad field in its message.
     """
-    known = {item.name: item for item in fields(ResNetSpec)}
-    if unknown := sorted(set(values) - set(known)):
-        raise InputError(f"{where}.{unknown[0]}: unknown key", hint=f"known keys: {', '.join(sorted(known))}")
-    required = {name for name, item in known.items() if item.default is MISSING}
-    if missing := sorted(required - set(values)):
-        raise InputError(f"{where}.{missing[0]}: missing")
-    given = {key: _as_tuple(value) for key, value in values.items()}
-    try:
-        return ResNetSpec(**given)
-    except InputError as error:
-        raise InputError(f"{where}.{error.message}", hint=error.hint, **error.context) from error
+    return from_fields(ResNetSpec, {key: _as_tuple(value) for key, value in values.items()}, where)
 
 
 def _as_tuple(value: Any) -> Any:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from math import prod
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, TypeVar, cast, get_args
 
 from export.errors import InputError
+
+_T = TypeVar("_T")
 
 InputMode = Literal["binary", "uint8"]
 INPUT_MODES: tuple[str, ...] = get_args(InputMode)
@@ -117,16 +119,32 @@ def spec_from_dict(values: object, *, where: str = "spec") -> MlpSpec:
     """
     if not isinstance(values, Mapping):
         raise InputError(f"{where}: a network's description must be an object, not {type(values).__name__}")
+    lists: dict[str, Callable[[Any], Any]] = {"input_shape": _as_tuple, "hidden": _as_tuple}
     given = cast("Mapping[str, Any]", values)
-    known = {field.name for field in fields(MlpSpec)}
-    required = known - {"input_mode", "output_affine"}
-    if unknown := sorted(set(given) - known):
+    return from_fields(
+        MlpSpec, {key: lists.get(key, lambda item: item)(value) for key, value in given.items()}, where
+    )
+
+
+def from_fields(kind: type[_T], given: Mapping[str, Any], where: str) -> _T:
+    """Build a description from its fields by name.
+
+    Args:
+        kind: A dataclass that checks its fields.
+        given: Their values; those with a default may be left out.
+        where: What to call it in messages.
+
+    Raises:
+        InputError: An unknown or missing key, or a value that the dataclass refuses; with the path to it.
+    """
+    known = {field.name: field for field in fields(cast("Any", kind))}
+    if unknown := sorted(set(given) - set(known)):
         raise InputError(f"{where}.{unknown[0]}: unknown key", hint=f"known keys: {', '.join(sorted(known))}")
+    required = {name for name, field in known.items() if field.default is MISSING}
     if missing := sorted(required - set(given)):
         raise InputError(f"{where}.{missing[0]}: missing")
-    lists: dict[str, Callable[[Any], Any]] = {"input_shape": _as_tuple, "hidden": _as_tuple}
     try:
-        return MlpSpec(**{key: lists.get(key, lambda item: item)(value) for key, value in given.items()})
+        return kind(**given)
     except InputError as error:
         raise InputError(f"{where}.{error.message}", hint=error.hint, **error.context) from error
 
