@@ -1,4 +1,4 @@
-"""Small networks and foldings that cross every kind of module, shared by the tests of the hardware."""
+"""Small networks and foldings that cross every kind of module, and the emulator's native library."""
 
 import itertools
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ import pytest
 
 from export.datatypes import BIPOLAR, UINT8, DataType
 from export.graph import DataflowGraph, Flatten, Mvau, Thresholding, Thresholds
+from hw.emulator.library import ISAS, load_library
 from hw.folding import Folding, LayerFolding
 
 
@@ -113,3 +114,18 @@ def cases() -> dict[str, Case]:
 def simulator_cache(tmp_path_factory) -> Path:
     """One cache of simulators for all test processes of a run."""
     return tmp_path_factory.getbasetemp().parent / "simulator-cache"
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory):
+    """The emulator's native library."""
+    # The parent is shared by the workers of one run: one of them compiles.
+    return load_library(tmp_path_factory.getbasetemp().parent / "emulator-cache")
+
+
+@pytest.fixture(params=ISAS)
+def isa(request, library):
+    """Each instruction set that this processor has."""
+    if not library.supports(request.param):
+        pytest.skip(f"this processor has no {request.param}")
+    return request.param

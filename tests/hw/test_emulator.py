@@ -17,25 +17,11 @@ from export.datatypes import BIPOLAR, UINT8, DataType
 from export.errors import InputError
 from export.graph import INPUT_TENSOR, DataflowGraph, Flatten, Mvau, Thresholding, Thresholds
 from hw.emulator import EmulatorTarget
-from hw.emulator.library import ISAS, load_library
 from hw.emulator.steps import STEP_FIELDS, STEP_KINDS
 from hw.reference import ReferenceTarget
 from hw.target import TargetKind, TracingTarget
 
 _FAR = (-(1 << 63), -(1 << 40), 1 << 40, (1 << 63) - 1)
-
-
-@pytest.fixture(scope="session")
-def library(tmp_path_factory):
-    # The parent is shared by the workers of one run: one of them compiles.
-    return load_library(tmp_path_factory.getbasetemp().parent / "emulator-cache")
-
-
-@pytest.fixture(params=ISAS)
-def isa(request, library):
-    if not library.supports(request.param):
-        pytest.skip(f"this processor has no {request.param}")
-    return request.param
 
 
 def _thresholds(draw, rng, channels, low, high):

@@ -21,20 +21,7 @@ from export.graph import (
     Thresholds,
 )
 from hw.emulator import EmulatorTarget
-from hw.emulator.library import ISAS, load_library
 from hw.reference import ReferenceTarget
-
-
-@pytest.fixture(scope="session")
-def library(tmp_path_factory):
-    return load_library(tmp_path_factory.getbasetemp().parent / "emulator-cache")
-
-
-@pytest.fixture(params=ISAS)
-def isa(request, library):
-    if not library.supports(request.param):
-        pytest.skip(f"this processor has no {request.param}")
-    return request.param
 
 
 def _divisors(number):

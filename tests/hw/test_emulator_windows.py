@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,20 +19,7 @@ from export.graph import (
     Thresholds,
 )
 from hw.emulator import EmulatorTarget
-from hw.emulator.library import ISAS, load_library
 from hw.reference import ReferenceTarget
-
-
-@pytest.fixture(scope="session")
-def library(tmp_path_factory):
-    return load_library(tmp_path_factory.getbasetemp().parent / "emulator-cache")
-
-
-@pytest.fixture(params=ISAS)
-def isa(request, library):
-    if not library.supports(request.param):
-        pytest.skip(f"this processor has no {request.param}")
-    return request.param
 
 
 class Builder:
