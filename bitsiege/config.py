@@ -296,24 +296,34 @@ def load_config(path: Path) -> RunConfig:
         InputError: It can't be read, is no TOML, or a key or value does not fit; the message has the path of
             the key.
     """
-    try:
-        with path.open("rb") as handle:
-            raw = handle.read(_MAX_BYTES + 1)
-        if len(raw) > _MAX_BYTES:
-            raise InputError(f"{path} is larger than a configuration can be (1 MiB)")
-        values = tomllib.loads(raw.decode("utf-8"))
-    except OSError as error:
-        raise InputError(f"can't read {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(
-            f"{path} is no TOML: {error}", hint="see configs/demo.toml for an example"
-        ) from error
-    config = parse_config(values, where=path.name)
+    config = parse_config(read_toml(path, example="configs/demo.toml"), where=path.name)
     folding = config.compile.folding
     if folding is not None and not folding.is_absolute():
         compile_section = config.compile.model_copy(update={"folding": path.parent / folding})
         config = config.model_copy(update={"compile": compile_section})
     return config
+
+
+def read_toml(path: Path, *, example: str) -> dict[str, Any]:
+    """Read the tables of a configuration file.
+
+    Args:
+        path: The file.
+        example: The file that a hint names.
+
+    Raises:
+        InputError: It can't be read, is too large, or is no TOML.
+    """
+    try:
+        with path.open("rb") as handle:
+            raw = handle.read(_MAX_BYTES + 1)
+        if len(raw) > _MAX_BYTES:
+            raise InputError(f"{path} is larger than a configuration can be (1 MiB)")
+        return tomllib.loads(raw.decode("utf-8"))
+    except OSError as error:
+        raise InputError(f"can't read {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is no TOML: {error}", hint=f"see {example} for an example") from error
 
 
 def parse_config(values: dict[str, Any], *, where: str) -> RunConfig:
@@ -329,17 +339,23 @@ def parse_config(values: dict[str, Any], *, where: str) -> RunConfig:
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        raise _explain(error, where) from error
+        raise explain(error, where) from error
 
 
-def _explain(error: ValidationError, where: str) -> InputError:
-    """Turn pydantic's list into one sentence about its first entry; an unknown key explains the most."""
+def explain(error: ValidationError, where: str, root: type[BaseModel] | None = None) -> InputError:
+    """Turn pydantic's list into one sentence about its first entry; an unknown key explains the most.
+
+    Args:
+        error: What pydantic found.
+        where: What to call the file.
+        root: The model of the whole file; None for `RunConfig`.
+    """
     problems = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
     first, more = problems[0], len(problems) - 1
     location = tuple(first["loc"])
     path = _path(location)
     if first["type"] == "extra_forbidden":
-        known = _known_keys(location[:-1])
+        known = _known_keys(location[:-1], root or RunConfig)
         near = get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
         message = f"{path}: unknown key" + (f"; did you mean {near[0]}?" if near else "")
         hint = f"known here: {', '.join(known)}"
@@ -366,9 +382,8 @@ def _brief(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+def _known_keys(location: tuple[int | str, ...], model: type[BaseModel]) -> list[str]:
     """Names of the keys in the table at ``location``."""
-    model: type[BaseModel] = RunConfig
     for part in location:
         if isinstance(part, int):
             continue

@@ -42,10 +42,11 @@ class Manifest:
 
 
 class RunDirectory:
-    """The folder of one run."""
+    """The folder of one run; a file named ``marker`` says that it is one."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, marker: str = MARKER) -> None:
         self.path = path
+        self.marker = marker
 
     def folder(self, step: str) -> Path:
         """Where the files of a step are."""
@@ -68,7 +69,7 @@ class RunDirectory:
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is not a directory", hint="choose another --out")
         foreign = self.path.is_dir() and any(p.name != ".lock" for p in self.path.iterdir())
-        if foreign and not (self.path / MARKER).is_file():
+        if foreign and not (self.path / self.marker).is_file():
             raise InputError(
                 f"{self.path} is not empty and not a run directory", hint="choose a new or an empty --out"
             )
