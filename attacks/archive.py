@@ -11,17 +11,20 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
-from attacks.base import Attack, AttackResult, verify_budget
-from attacks.inputs import check_batch, check_classes, checked_eps, grid_radius, require
+from attacks.base import Attack, AttackResult
+from attacks.inputs import check_batch, check_classes, require
 from attacks.npzfile import read_arrays
+from attacks.threat import Budget, Norm, verify_budget
 from export.errors import BitsiegeError, InputError
 from export.files import atomic_file
 from export.graph import IntArray
 from hw.target import ImageArray
 
-FORMAT_VERSION = 1
-_ARRAYS = ("originals", "adversarial", "labels", "targets", "metadata")
+FORMAT_VERSION = 2
+_OPTIONAL = ("targets", "queries", "float_success")
+_ARRAYS = ("originals", "adversarial", "labels", *_OPTIONAL, "metadata")
 _MAX_METADATA = 1 << 20
 _MAX_BYTES = 4 << 30
 _NO_TARGET = -1
@@ -39,10 +42,14 @@ class AttackArchive:
         classes: Number of classes.
         attack: Name of the attack.
         parameters: All of its parameters, JSON values.
-        eps: L∞ budget in [0, 1].
+        eps: Budget in the unit of `attacks.threat.Budget`.
+        norm: What the budget measures.
         seed: Seed of the attack.
         graph_hash: SHA-256 of the dataflow graph that was attacked, in hex.
-        origin: What the gradients came from, such as the name of a checkpoint; free text.
+        origin: What the gradients or answers came from, such as the name of a checkpoint; free text.
+        queries: Images that a target was asked for, int64 ``(N,)``; None for an attack with gradients.
+        float_success: Whether the unrounded image fooled the network that doesn't round, bool ``(N,)``; None
+            for an attack on the 8-bit grid.
 
     Raises:
         InputError: Fields that contradict each other.
@@ -59,9 +66,11 @@ class AttackArchive:
     seed: int
     graph_hash: str
     origin: str = ""
+    norm: Norm = Norm.LINF
+    queries: IntArray | None = None
+    float_success: npt.NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
-        checked_eps(self.eps)
         check_batch(self.originals, self.labels)
         check_batch(self.adversarial, self.labels)
         _check_types(self)
@@ -70,7 +79,7 @@ class AttackArchive:
             check_batch(self.originals, self.targets)
             check_classes("target class", self.targets, self.classes)
         try:
-            verify_budget(self.originals, self.adversarial, grid_radius(self.eps))
+            verify_budget(self.originals, self.adversarial, self.budget)
         except BitsiegeError as error:
             raise InputError(
                 error.message, hint="the recorded eps is not the one it was made with"
@@ -78,6 +87,20 @@ class AttackArchive:
 
     def __len__(self) -> int:
         return len(self.originals)
+
+    def __getitem__(self, images: slice) -> AttackArchive:
+        """Return some of the images."""
+        arrays = {
+            name: value[images]
+            for name in ("originals", "adversarial", "labels", *_OPTIONAL)
+            if (value := getattr(self, name)) is not None
+        }
+        return dataclasses.replace(self, **arrays)
+
+    @property
+    def budget(self) -> Budget:
+        """The ball around each original."""
+        return Budget(norm=self.norm, eps=self.eps)
 
 
 def make_archive(
@@ -98,10 +121,13 @@ def make_archive(
         classes=result.classes,
         attack=attack.name,
         parameters=attack.parameters(),
-        eps=float(attack.eps),
+        eps=float(attack.budget(originals.shape[1:]).eps),
+        norm=attack.norm,
         seed=attack.seed,
         graph_hash=graph_hash,
         origin=origin,
+        queries=result.queries,
+        float_success=result.float_success,
     )
 
 
@@ -116,6 +142,7 @@ def save_attack(path: Path, archive: AttackArchive) -> None:
         "attack": archive.attack,
         "parameters": dict(archive.parameters),
         "eps": archive.eps,
+        "norm": str(archive.norm),
         "seed": archive.seed,
         "classes": archive.classes,
         "graph_hash": archive.graph_hash,
@@ -127,8 +154,9 @@ def save_attack(path: Path, archive: AttackArchive) -> None:
         "labels": archive.labels,
         "metadata": np.frombuffer(json.dumps(metadata, sort_keys=True).encode(), dtype=np.uint8),
     }
-    if archive.targets is not None:
-        arrays["targets"] = archive.targets
+    arrays |= {name: value for name in _OPTIONAL if (value := getattr(archive, name)) is not None}
+    if archive.float_success is not None:
+        arrays["float_success"] = archive.float_success.astype(np.uint8)
     with atomic_file(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, allow_pickle=False, **cast("dict[str, Any]", arrays))
 
@@ -146,11 +174,16 @@ def load_attack(path: Path, *, max_bytes: int = _MAX_BYTES) -> AttackArchive:
     arrays = read_arrays(path, _ARRAYS, max_bytes=max_bytes)
     try:
         metadata = _parse_metadata(arrays.pop("metadata"))
+        if (bits := arrays.get("float_success")) is not None:
+            require(
+                bits.dtype == np.uint8 and bits.max(initial=0) <= 1, "float_success must be true or false"
+            )
+            arrays["float_success"] = bits.astype(np.bool_)
         return AttackArchive(
             originals=arrays["originals"],
             adversarial=arrays["adversarial"],
             labels=arrays["labels"],
-            targets=arrays.get("targets"),
+            **{name: arrays[name] for name in _OPTIONAL if name in arrays},
             **metadata,
         )
     except BitsiegeError as error:
@@ -183,6 +216,9 @@ def _parse_metadata(data: np.ndarray[Any, Any]) -> dict[str, Any]:
     known = {item.name for item in dataclasses.fields(AttackArchive)} - set(_ARRAYS)
     if set(fields) != known:
         raise InputError(f"its metadata differ in {', '.join(sorted(set(fields) ^ known))}")
+    if fields["norm"] not in list(Norm):
+        raise InputError(f"unknown norm {fields['norm']!r:.80}", hint=f"known: {', '.join(Norm)}")
+    fields["norm"] = Norm(fields["norm"])
     return fields
 
 
@@ -196,6 +232,10 @@ def _check_types(archive: AttackArchive) -> None:
         value = getattr(archive, name)
         expected = np.int64 if name in ("labels", "targets") else np.uint8
         require(value is None or value.dtype == expected, f"{name} must be {np.dtype(expected)}")
+    for name, expected in (("queries", np.int64), ("float_success", np.bool_)):
+        value = getattr(archive, name)
+        good = value is None or (value.dtype == expected and value.shape == (len(archive),))
+        require(good, f"{name} must be {np.dtype(expected)} ({len(archive)},)")
     require(isinstance(archive.attack, str) and archive.attack != "", "the attack has no name")
     require(isinstance(archive.origin, str), "the attack's origin must be text")
     require(isinstance(archive.parameters, Mapping), "the attack's parameters must be a mapping")

@@ -5,19 +5,23 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any
 
 from attacks.base import Attack
 from attacks.fgsm import Fgsm
 from attacks.goal import Goal
+from attacks.gradient import Form
 from attacks.pgd import Pgd
+from attacks.threat import Norm
 from export.errors import InputError
 
 ATTACKS: Mapping[str, type[Attack]] = {attack.name: attack for attack in (Fgsm, Pgd)}
+_CHOICES: Mapping[str, type[StrEnum]] = {"goal": Goal, "norm": Norm, "form": Form}
 
 
 def make_attack(name: str, **parameters: Any) -> Attack:
-    """Return the named attack; ``goal`` may be a string.
+    """Return the named attack; choices such as ``goal`` may be strings.
 
     Raises:
         InputError: An unknown attack or parameter, with the nearest known one, or a value out of range.
@@ -30,10 +34,14 @@ def make_attack(name: str, **parameters: Any) -> Attack:
             near = difflib.get_close_matches(parameter, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
             raise InputError(f"{name} has no parameter {parameter!r}", hint=hint, attack=name)
-    if "eps" not in parameters:
-        raise InputError(f"{name} needs a budget eps", hint="for example eps=0.1", attack=name)
-    if isinstance(goal := parameters.get("goal"), str):
-        if goal not in list(Goal):
-            raise InputError(f"unknown goal {goal!r}", hint="known: untargeted, next, random", attack=name)
-        parameters["goal"] = Goal(goal)
-    return ATTACKS[name](**parameters)
+    return ATTACKS[name](**{key: _choice(key, value) for key, value in parameters.items()})
+
+
+def _choice(parameter: str, value: Any) -> Any:
+    """Return the member that a string names, for parameters that have a list of choices."""
+    if parameter not in _CHOICES or not isinstance(value, str):
+        return value
+    known = _CHOICES[parameter]
+    if value not in list(known):
+        raise InputError(f"unknown {parameter} {value!r}", hint=f"known: {', '.join(known)}")
+    return known(value)

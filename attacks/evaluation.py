@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -63,7 +63,7 @@ class Evaluation:
     """The model on N images.
 
     Attributes:
-        position: Pixels as whole numbers from 0 to 255, float32 ``(N, C, H, W)``.
+        position: Pixels from 0 to 255, float32 ``(N, C, H, W)``; whole numbers in an attack's grid form.
         logits: ``(N, K)``.
         loss: The attacker's objective, float64 ``(N,)``.
         success: bool ``(N,)``.
@@ -105,7 +105,7 @@ def join(parts: Sequence[Evaluation]) -> Evaluation:
 
 
 def predict(model: nn.Module, position: Tensor) -> Tensor:
-    """Return the logits ``(N, K)`` at whole-number pixels ``(N, C, H, W)``.
+    """Return the logits ``(N, K)`` at pixels from 0 to 255, ``(N, C, H, W)``.
 
     Raises:
         InputError: Logits of a wrong type or shape, or not finite.
@@ -115,11 +115,17 @@ def predict(model: nn.Module, position: Tensor) -> Tensor:
         return _check_logits(model(position / 255), len(position))
 
 
-def differentiate(model: nn.Module, problem: Problem, position: Tensor) -> tuple[Evaluation, Tensor]:
-    """Return the evaluation at ``position``, and the gradient of the loss with respect to the pixels.
+def differentiate_logits(
+    model: nn.Module, ascent: Callable[[Tensor], Tensor], position: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the logits at ``position``, and a gradient with respect to the values there.
 
-    The gradient is known up to a positive factor for each image. Nothing is written to the gradients of the
-    model's parameters.
+    Nothing is written to the gradients of the model's parameters.
+
+    Args:
+        model: The model.
+        ascent: Gives the objective's gradient at logits ``(N, K)``.
+        position: float32 ``(N, C, H, W)``, values from 0 to 255.
 
     Raises:
         InputError: As for `predict`, or no finite gradient reaches the pixels.
@@ -129,12 +135,12 @@ def differentiate(model: nn.Module, problem: Problem, position: Tensor) -> tuple
         logits = _check_logits(model(pixels), len(position))
         if not logits.requires_grad:
             raise InputError("the model's logits have no gradient", hint="attack a differentiable module")
-        ascent = problem.ascent(logits.detach())
-        (gradient,) = torch.autograd.grad(logits, pixels, ascent, allow_unused=True)
+        rise = ascent(logits.detach())
+        (gradient,) = torch.autograd.grad(logits, pixels, rise, allow_unused=True)
     # One sum shows a NaN or an infinity anywhere, at a tenth of the cost of asking every pixel.
     if gradient is None or not bool(gradient.sum().isfinite()):
         raise InputError("the model's gradient with respect to the image is missing or not finite")
-    return problem.judge(position, logits.detach()), gradient
+    return logits.detach(), gradient
 
 
 @contextmanager

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
-from attacks.base import Attack
+from attacks.gradient import SteppingAttack
+from attacks.threat import Budget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fgsm(Attack):
+class Fgsm(SteppingAttack):
     """One step from the original along the gradient's sign; its end is the result, better or not.
 
     References:
@@ -21,6 +23,6 @@ class Fgsm(Attack):
     name: ClassVar[str] = "fgsm"
     keep_best: ClassVar[bool] = False
 
-    def step(self, gradient: Tensor, memory: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def step(self, gradient: Tensor, memory: Tensor | None, budget: Budget) -> tuple[Tensor, Tensor | None]:
         """Go to the edge of the ball."""
-        return gradient.sign() * self.radius, memory
+        return gradient.sign() * math.ceil(255 * budget.eps), memory

@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from attacks.inputs import check_classes, require
+from attacks.streams import TARGET, image_stream
 from export.errors import InputError
 from export.graph import IntArray
-
-_TARGET_STREAM = 1
 
 
 class Goal(StrEnum):
@@ -69,9 +68,7 @@ def choose_targets(
 
 
 def _draw(seed: int, index: int, below: int) -> int:
-    key = (_TARGET_STREAM, index)
-    stream = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=key)))
-    return int(stream.integers(below))
+    return int(image_stream(seed, TARGET, index).integers(below))
 
 
 def _check_given(given: npt.NDArray[Any] | None, labels: IntArray, classes: int) -> IntArray:

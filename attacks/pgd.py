@@ -9,12 +9,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from attacks.base import Attack
+from attacks.gradient import GradientAttack, SteppingAttack
 from attacks.inputs import require, require_count
+from attacks.threat import Budget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pgd(Attack):
+class Pgd(SteppingAttack):
     """Steps along the gradient's sign, clipped to the ball; the best image of all steps and restarts wins.
 
     Best means: fools the model, then a higher loss. With a random start the original competes as well, so an
@@ -44,7 +45,7 @@ class Pgd(Attack):
 
     def __post_init__(self) -> None:
         # Not super(): slots=True makes a second class, which super() without arguments doesn't know.
-        Attack.__post_init__(self)
+        GradientAttack.__post_init__(self)
         require_count("PGD's number of steps", self.steps, least=1)
         require_count("PGD's number of restarts", self.restarts, least=1)
         size = self.step_size
@@ -75,17 +76,17 @@ class Pgd(Attack):
         return self.random_start
 
     @property
-    def grid_step(self) -> int:
-        """Length of a step on the 8-bit grid."""
-        size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
-        return max(1, round(255 * size))
+    def length(self) -> float:
+        """Length of a step per pixel in steps of the 8-bit grid; a whole number where the attack is on it."""
+        size = 255 * (2.5 * (self.eps or 0.0) / self.steps if self.step_size is None else self.step_size)
+        return max(1, round(size)) if self.on_grid else size
 
-    def step(self, gradient: Tensor, memory: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def step(self, gradient: Tensor, memory: Tensor | None, budget: Budget) -> tuple[Tensor, Tensor | None]:
         """Step along the sign of the gradient, or of its running average."""
         if self.momentum == 0:
-            return gradient.sign() * self.grid_step, None
+            return gradient.sign() * self.length, None
         size = gradient.abs().sum(dim=(1, 2, 3), keepdim=True)
         average = gradient / size.clamp_min(torch.finfo(gradient.dtype).tiny)
         if memory is not None:
             average = average + self.momentum * memory
-        return average.sign() * self.grid_step, average
+        return average.sign() * self.length, average

@@ -11,7 +11,6 @@ import numpy as np
 
 from attacks.archive import AttackArchive
 from attacks.divergence import describe, differing_images, locate
-from attacks.inputs import grid_radius
 from attacks.replayreport import Perturbation, ReplayReport, SetResult, TargetResult
 from export.errors import CheckFailedError, InputError
 from hw.target import ImageArray, Inference, Target
@@ -76,6 +75,7 @@ def replay(
         attack=archive.attack,
         parameters=dict(archive.parameters),
         eps=archive.eps,
+        norm=str(archive.norm),
         seed=archive.seed,
         graph_hash=graph_hash,
         images=len(archive),
@@ -90,7 +90,7 @@ def measure(archive: AttackArchive) -> Perturbation:
     difference = archive.adversarial.astype(np.int64) - archive.originals
     flat = np.abs(difference).reshape(len(archive), -1)
     return Perturbation(
-        radius=grid_radius(archive.eps),
+        radius=archive.budget.limit(archive.originals.shape[1:]),
         linf_mean=float(flat.max(axis=1).mean() / 255),
         linf_max=float(flat.max() / 255),
         l2_mean=float(np.sqrt((flat**2).sum(axis=1)).mean() / 255),

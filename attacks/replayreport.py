@@ -14,7 +14,7 @@ class Perturbation:
     """How far the adversarial images are from their originals.
 
     Attributes:
-        radius: Budget in steps of the 8-bit grid.
+        radius: Budget in the whole numbers of `attacks.threat.Budget.limit`; for L∞ steps of the 8-bit grid.
         linf_mean: Mean over images of the largest change of a pixel, in [0, 1].
         linf_max: The largest one of all.
         l2_mean: Mean over images of the Euclidean distance, pixels in [0, 1].
@@ -95,7 +95,8 @@ class ReplayReport:
     Attributes:
         attack: Name of the attack.
         parameters: Its parameters.
-        eps: Budget in [0, 1].
+        eps: Budget in the unit of `attacks.threat.Budget`.
+        norm: What the budget measures.
         seed: Its seed.
         graph_hash: The network.
         images: Number of originals.
@@ -108,6 +109,7 @@ class ReplayReport:
     attack: str
     parameters: dict[str, Any]
     eps: float
+    norm: str
     seed: int
     graph_hash: str
     images: int

@@ -68,12 +68,13 @@ class Surrogate(nn.Module):
         if not (math.isfinite(gate) and gate > 0):
             raise ValueError(f"gate must be a positive number, not {gate}")
         self._inputs = [(node.name, [name for name, _ in inputs_of(node)]) for node in graph.nodes]
+        self._snap = _Snap()
         self._layers = nn.ModuleList(_layer(node, gate) for node in graph.nodes)
         self.logit_exponent = _logit_exponent(graph.nodes[-1])
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute float logits."""
-        streams = {INPUT_TENSOR: _snap(x).permute(0, 2, 3, 1)}
+        streams = {INPUT_TENSOR: self._snap(x).permute(0, 2, 3, 1)}
         for (name, sources), layer in zip(self._inputs, self._layers, strict=True):
             streams[name] = layer(*(streams[source] for source in sources))
         return streams[self._inputs[-1][0]] * 2.0**-self.logit_exponent
@@ -91,11 +92,20 @@ class _Grid(torch.autograd.Function):
         return gradients[0] * 255
 
 
-def _snap(x: Tensor) -> Tensor:
-    snapped = _Grid.apply(x)
-    if not isinstance(snapped, Tensor):
-        raise TypeError("the images must be a tensor")
-    return snapped
+class _Snap(nn.Module):
+    """The 8-bit grid at the input; `attacks.landscape.unrounded` sets ``rounds``."""
+
+    snaps_to_grid = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rounds = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.rounds:
+            return x * 255
+        snapped: Any = _Grid.apply(x)
+        return snapped
 
 
 def _layer(node: Node, gate: float) -> nn.Module:

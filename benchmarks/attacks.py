@@ -25,8 +25,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from attacks.base import Attack
 from attacks.fgsm import Fgsm
+from attacks.gradient import GradientAttack
 from attacks.pgd import Pgd
 from export.errors import BitsiegeError, ToolError
 from export.graph import IntArray
@@ -99,7 +99,7 @@ def best_of(repeats: int, run: Callable[[], Any]) -> tuple[Any, float]:
     return result, seconds
 
 
-def measure_ours(attack: Attack, name: str, model: nn.Module, data: ImageSet, repeats: int) -> Row:
+def measure_ours(attack: GradientAttack, name: str, model: nn.Module, data: ImageSet, repeats: int) -> Row:
     """Run one of our attacks on all images in one batch, as foolbox does."""
     result, seconds = best_of(
         repeats, lambda: attack.craft(model, data.images, data.labels, batch_size=len(data))
@@ -173,7 +173,7 @@ def measure(model: nn.Module, data: ImageSet, radius: int, steps: list[int], rep
         name = f"pgd-{count}"
         rows.append(measure_ours(ours, name, model, data, repeats))
         # The very same length of a step, although foolbox could take one between two grey levels.
-        theirs = peers.LinfPGD(steps=count, abs_stepsize=ours.grid_step / 255, random_start=True)
+        theirs = peers.LinfPGD(steps=count, abs_stepsize=ours.length / 255, random_start=True)
         rows += [
             measure_foolbox(theirs, name, model, data, radius, forward, repeats)
             for forward in ("grid", "float")

@@ -137,12 +137,13 @@ def plan_of(network: Network, arguments: argparse.Namespace) -> Plan:
 
 def craft(network: Network, data: ImageSet, attack: Pgd, folder: Path) -> AttackArchive:
     """Craft one adversarial image for each original, or read what an earlier call crafted."""
-    path = folder / f"{network.name}-{network.hash[:12]}-{len(data)}-eps{attack.radius}.npz"
+    path = folder / f"{network.name}-{network.hash[:12]}-{len(data)}-eps{attack.eps:.4f}.npz"
     if path.is_file():
         archive = load_attack(path)
         if archive.graph_hash == network.hash and archive.parameters == attack.parameters():
             return archive
-    say(f"{network.name}: crafting {len(data)} images, {attack.steps} steps, eps {attack.radius}/255")
+    radius = attack.budget(network.graph.input_shape).limit(network.graph.input_shape)
+    say(f"{network.name}: crafting {len(data)} images, {attack.steps} steps, eps {radius}/255")
     result = attack.craft(network.module, data.images, data.labels)
     archive = make_archive(
         attack,

@@ -10,12 +10,16 @@ import numpy as np
 
 from attacks.archive import make_archive, save_attack
 from attacks.catalog import make_attack
+from attacks.gradient import GradientAttack
+from attacks.query import QueryAttack
 from bitsiege.progress import Progress
-from bitsiege.targets import load_module
+from bitsiege.targets import close_targets, load_module, open_any_target
 from export.errors import InputError
 from export.graph import IntArray
 from hw.build import Build
 from hw.target import ImageArray
+
+DEFAULT_ORACLE = "emulator"
 
 
 def craft(
@@ -28,22 +32,30 @@ def craft(
     *,
     progress: Progress,
     label: str = "",
+    first_index: int = 0,
+    oracle: str = DEFAULT_ORACLE,
+    cache_dir: Path | None = None,
+    draw_seed: int = 0,
 ) -> dict[str, Any]:
     """Craft one adversarial image for each original and write the archive.
 
     Args:
         build: The network to attack.
         name: Name of the attack.
-        parameters: What `attacks.catalog.make_attack` takes, eps included.
+        parameters: What `attacks.catalog.make_attack` takes, eps included where the attack needs one.
         images: uint8 ``(N, H, W, C)``, N at least 1.
         labels: int64 ``(N,)``.
         output: ATTACK.npz to write.
         progress: Who listens.
         label: How the work is announced.
+        first_index: Index of the first image in its data set.
+        oracle: Target that a black-box attack asks.
+        cache_dir: Where native code is kept; None for the user's cache folder.
+        draw_seed: The oracle's, of weights that are drawn for each frame.
 
     Returns:
-        JSON values: attack, eps, goal, images, succeeded (at the goal), gradients (what gave them),
-        graph_hash.
+        JSON values: attack, eps, norm, goal, images, succeeded (at the goal), origin (what gave gradients or
+        answers), queries (mean of an image, None with gradients), graph_hash.
 
     Raises:
         InputError: Parameters, images or labels that don't fit, or a file that can't be written.
@@ -51,30 +63,39 @@ def craft(
     if len(images) == 0:
         raise InputError("there are no images to attack")
     attack = make_attack(name, **parameters)
-    module, origin = _differentiable(build)
-    with progress.task(label or f"{name} eps {attack.eps:g}", total=len(images)) as task:
-        result = attack.craft(
-            module,
-            np.ascontiguousarray(images),
-            labels,
-            progress=lambda done, total: task.update(done, total=total),
-        )
+    pixels = np.ascontiguousarray(images)
+    eps = attack.budget(build.graph.input_shape).eps
+    bounds = f" eps {eps:g}" if attack.eps is not None else ""
+    with progress.task(label or f"{name}{bounds}", total=len(images)) as task:
+
+        def report(done: int, total: int) -> None:
+            task.update(done, total=total)
+
+        if isinstance(attack, QueryAttack):
+            origin = f"answers of {oracle}"
+            target = open_any_target(oracle, build, cache_dir=cache_dir, draw_seed=draw_seed)
+            try:
+                result = attack.craft(target, pixels, labels, first_index=first_index, progress=report)
+            finally:
+                close_targets([target])
+        elif isinstance(attack, GradientAttack):
+            module, origin = _differentiable(build)
+            result = attack.craft(module, pixels, labels, first_index=first_index, progress=report)
+        else:
+            raise TypeError(f"{name} is neither a gradient nor a query attack")
     archive = make_archive(
-        attack,
-        result,
-        originals=np.ascontiguousarray(images),
-        labels=labels,
-        graph_hash=build.graph_hash,
-        origin=origin,
+        attack, result, originals=pixels, labels=labels, graph_hash=build.graph_hash, origin=origin
     )
     save_attack(output, archive)
     return {
         "attack": name,
-        "eps": float(attack.eps),
+        "eps": float(eps),
+        "norm": str(attack.norm),
         "images": len(images),
         "goal": str(attack.goal),
         "succeeded": int(result.success.sum()),
-        "gradients": origin,
+        "origin": origin,
+        "queries": None if result.queries is None else float(result.queries.mean()),
         "graph_hash": build.graph_hash,
     }
 

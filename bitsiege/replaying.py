@@ -53,7 +53,7 @@ def replay_limited(
             group = [target for target in targets if counts[target.name] == count]
             together = group if targets[0] in group else [targets[0], *group]
             part = replay(
-                _first(archive, count),
+                archive[:count],
                 together,
                 graph_hash=graph_hash,
                 trace=trace,
@@ -81,15 +81,3 @@ class _Watch:
         del total
         self._done[target] = max(done, self._done.get(target, 0))
         self._task.update(min(sum(self._done.values()), self._total), note=target)
-
-
-def _first(archive: AttackArchive, count: int) -> AttackArchive:
-    if count >= len(archive):
-        return archive
-    return dataclasses.replace(
-        archive,
-        originals=archive.originals[:count],
-        adversarial=archive.adversarial[:count],
-        labels=archive.labels[:count],
-        targets=None if archive.targets is None else archive.targets[:count],
-    )

@@ -65,19 +65,28 @@ class InputGrid(nn.Module):
 
     The result is a multiple of ``2**-exponent`` in [-1, 1), so it is exact. The gradient is that of the line
     without rounding, the same everywhere: a perturbation smaller than one grey level still has a direction.
+
+    Attributes:
+        snaps_to_grid: Marks the module for tools that set ``rounds``.
+        rounds: Whether it snaps; without, a float image enters as it is, and sums are no longer exact.
+        centred: Whether 128 becomes 0.
+        exponent: See above.
     """
 
+    snaps_to_grid = True
     exponent = 7
 
     def __init__(self, *, centred: bool = True) -> None:
         super().__init__()
+        self.rounds = True
         self.centred = centred
         if not centred:
             self.exponent = 8
 
     def forward(self, x: Tensor) -> Tensor:
         """Map float ``(N, C, H, W)`` in [0, 1] to the grid; the same shape."""
-        on_grid = round_ste(x * 255.0) * 2.0**-self.exponent
+        steps = x * 255.0
+        on_grid = (round_ste(steps) if self.rounds else steps) * 2.0**-self.exponent
         return on_grid - 1.0 if self.centred else on_grid
 
 

@@ -124,7 +124,8 @@ def _npz(tmp_path, *, omit=(), **entries):
 
 def _metadata(**changes) -> np.ndarray:
     fields = {
-        "version": 1,
+        "version": 2,
+        "norm": "linf",
         "attack": "pgd",
         "parameters": {},
         "eps": 2 / 255,
@@ -162,7 +163,10 @@ def _header(text: bytes) -> bytes:
         ({"metadata": np.frombuffer(b'{"eps": NaN}', np.uint8)}, "NaN is no number"),
         ({"metadata": np.frombuffer(b"[]", np.uint8)}, "not a JSON object"),
         ({"metadata": np.zeros((2, 2), np.uint8)}, "not text"),
-        ({"metadata": _metadata(version=2)}, "attack format 2"),
+        ({"metadata": _metadata(version=1)}, "attack format 1"),
+        ({"metadata": _metadata(norm="l7")}, "unknown norm"),
+        ({"queries": np.zeros(5, np.int64)}, "queries must be int64"),
+        ({"float_success": np.full(6, 2, np.uint8)}, "true or false"),
         ({"metadata": _metadata(more=1)}, "differ in more"),
         ({"metadata": _metadata(eps="0.1")}, "eps must be"),
         ({"metadata": _metadata(classes=5)}, "label 5 of image 5"),

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from attacks.base import verify_budget
 from attacks.catalog import ATTACKS, make_attack
 from attacks.fgsm import Fgsm
 from attacks.goal import Goal
 from attacks.pgd import Pgd
+from attacks.threat import Budget, Norm, verify_budget
 from export.errors import CheckFailedError, InputError
 
 
@@ -30,7 +30,7 @@ def test_images_stay_in_ball_and_success_is_what_the_model_says(name, goal, net,
     result = attack.craft(net, images, labels, batch_size=16)
     distance = np.abs(result.adversarial.astype(int) - images)
     assert result.adversarial.dtype == np.uint8
-    assert 0 < distance.max() <= attack.radius == 20
+    assert 0 < distance.max() <= attack.budget(images.shape[1:]).limit(images.shape[1:]) == 20
     found = _labels_on(net, result.adversarial)
     expected = found != labels if goal is Goal.UNTARGETED else found == result.targets
     np.testing.assert_array_equal(result.success, expected)
@@ -61,7 +61,7 @@ def test_ball_holds_for_any_budget(eps, seed, steps):
 
 @pytest.mark.parametrize("k", range(256))
 def test_radius_of_grid_budgets_is_exact(k):
-    assert Fgsm(eps=k / 255).radius == k
+    assert Budget(norm=Norm.LINF, eps=k / 255).limit((1, 1, 1)) == k
 
 
 def test_zero_budget_returns_the_originals(net, images, labels):
@@ -196,8 +196,8 @@ def test_verify_names_the_image_outside_the_ball(images):
     broken = images.copy()
     broken[3, 0, 0, 0] ^= 64
     with pytest.raises(CheckFailedError, match="image 3 is 64"):
-        verify_budget(images, broken, 63)
-    verify_budget(images, broken, 64)
+        verify_budget(images, broken, Budget(norm=Norm.LINF, eps=63 / 255))
+    verify_budget(images, broken, Budget(norm=Norm.LINF, eps=64 / 255))
 
 
 def test_parameters_are_json_values():

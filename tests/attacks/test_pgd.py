@@ -58,7 +58,7 @@ def test_momentum_changes_the_path(net, images, labels):
     [(0.1, 20, None, 3), (1 / 255, 100, None, 1), (0.1, 10, 0.0001, 1), (0.3, 10, 0.02, 5)],
 )
 def test_steps_are_whole_grid_steps(eps, steps, size, expected):
-    assert Pgd(eps=eps, steps=steps, step_size=size).grid_step == expected
+    assert Pgd(eps=eps, steps=steps, step_size=size).length == expected
 
 
 @pytest.mark.parametrize(

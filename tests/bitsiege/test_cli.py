@@ -236,7 +236,7 @@ def test_attack_and_replay(bitsiege, small_build: Build, image_file: Path, label
     made = bitsiege(*words, "--eps", "0.2", "--steps", "3", "--json")
     assert made.status == 0, made.err
     assert made.json["images"] == 20
-    assert made.json["gradients"] == "surrogate of the dataflow graph"
+    assert made.json["origin"] == "surrogate of the dataflow graph"
     options = ("--build", small_build.path, "--targets", "reference,emulator", "--limit", "emulator=5")
     result = bitsiege("replay", archive, *options, "-o", report)
     assert result.status == 0, result.err

@@ -1,0 +1,90 @@
+"""The model as one gradient attack sees it: logits, loss, success and gradient at any position.
+
+Weights that are drawn for each frame are drawn once for all images in each call of the model; the landscape
+says whether each call draws anew, and over how many draws it takes the mean (expectation over transformation,
+Athalye et al., ICML 2018).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from attacks.drawing import drawing_parts
+from attacks.evaluation import Evaluation, Problem, differentiate_logits, predict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Landscape:
+    """One batch of one attack.
+
+    Attributes:
+        model: The model, in evaluation mode and drawing one set of weights a call.
+        problem: What the attacker maximises.
+        draws: Draws of the weights that logits and gradients are the mean of; 1 without drawn weights.
+        fixed_seed: Seed that every look starts from, so that all see the same draws; None for fresh ones.
+        first_index: Index of the first image in its data set, for the images' random streams.
+        is_drawn: Whether the model has drawn weights.
+    """
+
+    model: nn.Module
+    problem: Problem
+    draws: int = 1
+    fixed_seed: int | None = None
+    first_index: int = 0
+    is_drawn: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_drawn", bool(drawing_parts(self.model)))
+
+    def look(self, position: Tensor) -> Evaluation:
+        """Return how well the images at ``position`` ``(N, C, H, W)`` (values from 0 to 255) do."""
+        logits = [predict(self.model, position) for _ in self._each_draw()]
+        return self.problem.judge(position, torch.stack(logits).mean(0))
+
+    def differentiate(
+        self, position: Tensor, ascent: Callable[[Tensor], Tensor] | None = None
+    ) -> tuple[Evaluation, Tensor]:
+        """Return the evaluation at ``position``, and a gradient with respect to the values there.
+
+        Args:
+            position: float32 ``(N, C, H, W)``, values from 0 to 255.
+            ascent: Gives the gradient of the objective at logits ``(N, K)``; None for the problem's own,
+                which is known up to a positive factor for each image.
+
+        Raises:
+            InputError: Logits or gradients that are not finite.
+        """
+        rise = self.problem.ascent if ascent is None else ascent
+        looks = [differentiate_logits(self.model, rise, position) for _ in self._each_draw()]
+        logits = torch.stack([logits for logits, _ in looks]).mean(0)
+        gradient = torch.stack([gradient for _, gradient in looks]).mean(0) if len(looks) > 1 else looks[0][1]
+        return self.problem.judge(position, logits), gradient
+
+    def _each_draw(self) -> range:
+        if self.fixed_seed is not None and self.is_drawn:
+            torch.manual_seed(self.fixed_seed)
+        return range(self.draws if self.is_drawn else 1)
+
+
+@contextmanager
+def unrounded(model: nn.Module) -> Generator[None]:
+    """Let the model take images between the steps of the 8-bit grid.
+
+    Modules with a true attribute ``snaps_to_grid`` round to the grid while their attribute ``rounds`` is
+    true; it is false in here.
+    """
+    parts: list[Any] = [part for part in model.modules() if getattr(part, "snaps_to_grid", False)]
+    modes = [part.rounds for part in parts]
+    for part in parts:
+        part.rounds = False
+    try:
+        yield
+    finally:
+        for part, mode in zip(parts, modes, strict=True):
+            part.rounds = mode

@@ -1,0 +1,157 @@
+"""What every black-box attack shares: a target that is asked, a limit of queries, and the final check."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from attacks.base import Attack, AttackResult
+from attacks.evaluation import Problem
+from attacks.goal import choose_targets
+from attacks.inputs import check_batch, require_count
+from attacks.oracle import Oracle
+from attacks.threat import Budget, verify_budget
+from export.graph import IntArray
+from hw.target import ImageArray, Target
+
+DEFAULT_GROUP = 1024
+"""Images that are attacked together: enough to fill the emulator's lanes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a black-box attack is given.
+
+    Attributes:
+        oracle: Answers queries.
+        originals: uint8 ``(N, H, W, C)``.
+        labels: True classes, int64 ``(N,)``.
+        targets: Classes to reach, int64 ``(N,)``; None when any wrong one will do.
+        clean: Logits of the originals, int64 ``(N, K)``; they were asked already.
+        budget: The ball.
+        first_index: Index of the first image in its data set, for the images' random streams.
+    """
+
+    oracle: Oracle
+    originals: ImageArray
+    labels: IntArray
+    targets: IntArray | None
+    clean: IntArray
+    budget: Budget
+    first_index: int
+
+    def success(self, logits: IntArray, rows: IntArray) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Return whether logits ``(M, K)`` of the originals ``rows`` mean success (lowest index on a tie)."""
+        predicted = logits.argmax(axis=1)
+        return predicted != self.labels[rows] if self.targets is None else predicted == self.targets[rows]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryAttack(Attack, ABC):
+    """An attack that sees what a target answers, and nothing else.
+
+    Attributes:
+        max_queries: Most images that the target is asked for one original, the original itself included.
+    """
+
+    max_queries: int = 1000
+
+    def __post_init__(self) -> None:
+        # Not super(): slots=True makes a second class, which super() without arguments doesn't know.
+        Attack.__post_init__(self)
+        require_count("max_queries", self.max_queries, least=1)
+
+    @abstractmethod
+    def search(self, task: Task) -> ImageArray:
+        """Return the images found, uint8 ``(N, H, W, C)`` in the budget; the original where nothing was."""
+
+    def craft(
+        self,
+        target: Target,
+        images: ImageArray,
+        labels: IntArray,
+        *,
+        targets: IntArray | None = None,
+        first_index: int = 0,
+        group: int = DEFAULT_GROUP,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> AttackResult:
+        """Craft one adversarial image for each original.
+
+        Args:
+            target: Who answers.
+            images: uint8 ``(N, H, W, C)``.
+            labels: True classes ``(N,)``.
+            targets: Classes to reach ``(N,)``, with `Goal.GIVEN` only.
+            first_index: Index of the first image in its data set.
+            group: Images that are attacked together.
+            progress: Called with images done and images in all.
+
+        Raises:
+            InputError: Images, labels or targets that don't fit.
+            CheckFailedError: An image left the budget; nothing is returned.
+        """
+        images, labels = check_batch(images, labels)
+        require_count("the group", group, least=1)
+        parts: list[AttackResult] = []
+        for begin in range(0, len(images), group):
+            part = slice(begin, begin + group)
+            given = None if targets is None else targets[part]
+            parts.append(self._craft(target, images[part], labels[part], given, first_index + begin))
+            if progress is not None:
+                progress(min(begin + group, len(images)), len(images))
+        return AttackResult(
+            adversarial=np.concatenate([part.adversarial for part in parts]),
+            success=np.concatenate([part.success for part in parts]),
+            loss=np.concatenate([part.loss for part in parts]),
+            targets=_joined([part.targets for part in parts]),
+            classes=parts[0].classes,
+            queries=_joined([part.queries for part in parts]),
+        )
+
+    def _craft(
+        self,
+        target: Target,
+        images: ImageArray,
+        labels: IntArray,
+        given: IntArray | None,
+        first_index: int,
+    ) -> AttackResult:
+        budget = self.budget(images.shape[1:])
+        oracle = Oracle(target, len(images), limit=self.max_queries)
+        rows = np.arange(len(images))
+        clean = oracle.logits(images, rows)
+        aims = choose_targets(self.goal, clean, labels, given=given, seed=self.seed, first_index=first_index)
+        task = Task(
+            oracle=oracle,
+            originals=images,
+            labels=labels,
+            targets=aims,
+            clean=clean,
+            budget=budget,
+            first_index=first_index,
+        )
+        adversarial = self.search(task)
+        verify_budget(images, adversarial, budget)
+        # The final look is the evaluator's, not the attacker's: it is not counted.
+        logits = target.infer(adversarial).logits
+        problem = Problem(
+            truth=torch.from_numpy(labels), aim=None if aims is None else torch.from_numpy(aims)
+        )
+        return AttackResult(
+            adversarial=adversarial,
+            success=task.success(logits, rows),
+            loss=problem.loss(torch.from_numpy(logits.astype(np.float64))).numpy(),
+            targets=aims,
+            classes=clean.shape[1],
+            queries=oracle.queries,
+        )
+
+
+def _joined(parts: list[IntArray | None]) -> IntArray | None:
+    present = [part for part in parts if part is not None]
+    return np.concatenate(present) if present else None
