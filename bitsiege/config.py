@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from bitsiege.attackconfig import AttackConfig
 from export.errors import InputError
 from hw.boards import find_board
 
@@ -23,7 +24,6 @@ _EPSILONS = (0.02, 0.05, 0.1, 0.15, 0.2)
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Width = Annotated[int, Field(ge=1, le=65536)]
-Epsilon = Annotated[float, Field(gt=0, le=1)]
 
 
 class Section(BaseModel):
@@ -105,6 +105,13 @@ class TrainSection(Section):
         flip: Mirror half of the training images, left to right.
         real_weight_epochs: First epochs in which ±1 weights are left real.
         adversarial_epsilon: Train on adversarial images of this epsilon; 0 does not.
+        adversarial_steps: Gradient steps to each such image: 1 is FGSM, more are PGD.
+        adversarial_step_size: Change of a pixel in one step; 0 chooses it by epsilon and steps.
+        adversarial_random_start: Whether the steps start at a random image of the ball.
+        adversarial_random_epsilon: Whether each image has a random epsilon of its own, up to that one.
+        adversarial_delay: First epochs without adversarial images.
+        adversarial_ramp: Epochs after those in which epsilon rises from 0.
+        adversarial_share: Weight of the adversarial images' loss; the rest is the same images' own.
         seed: Of weights, hold-out, order and distortions.
         threads: Threads of PyTorch; another number gives other roundings, so other weights.
     """
@@ -121,6 +128,13 @@ class TrainSection(Section):
     flip: bool = False
     real_weight_epochs: Annotated[int, Field(ge=0)] = 0
     adversarial_epsilon: Annotated[float, Field(ge=0, le=1)] = 0.0
+    adversarial_steps: Annotated[int, Field(ge=1, le=1000)] = 1
+    adversarial_step_size: Annotated[float, Field(ge=0, le=1)] = 0.0
+    adversarial_random_start: bool = True
+    adversarial_random_epsilon: bool = False
+    adversarial_delay: Annotated[int, Field(ge=0)] = 0
+    adversarial_ramp: Annotated[float, Field(ge=0)] = 0.0
+    adversarial_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
 
@@ -132,6 +146,10 @@ class TrainSection(Section):
             raise ValueError("warmup_epochs is more than epochs")
         if self.real_weight_epochs >= self.epochs:
             raise ValueError("real_weight_epochs leaves no epoch for ±1 weights")
+        if self.adversarial_delay >= self.epochs:
+            raise ValueError("adversarial_delay leaves no epoch for adversarial images")
+        if self.adversarial_ramp > self.epochs - self.adversarial_delay:
+            raise ValueError("adversarial_delay and adversarial_ramp are more than epochs")
         return self
 
 
@@ -175,54 +193,6 @@ class CompileSection(Section):
         return self
 
 
-class AttackConfig(Section):
-    """One attack, at each of its epsilons.
-
-    Attributes:
-        name: ``fgsm`` or ``pgd``.
-        epsilons: Largest change of a pixel, as a part of its range.
-        goal: ``untargeted``: any wrong class; ``next``: the runner-up; ``random``: a random wrong class.
-        temperature: Divides the logits in the attack's loss.
-        seed: Of everything random.
-        steps: Steps of PGD.
-        step_size: Change of a pixel in one step of PGD, as a part of its range.
-        restarts: Random starts of PGD.
-        random_start: Whether PGD starts at a random image of the ball.
-        momentum: Share of PGD's direction that is kept from step to step.
-    """
-
-    name: Literal["fgsm", "pgd"]
-    epsilons: Annotated[tuple[Epsilon, ...], Field(min_length=1, max_length=64)]
-    goal: Literal["untargeted", "next", "random"] = "untargeted"
-    temperature: Annotated[float, Field(gt=0)] = 1.0
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    steps: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    step_size: Annotated[float, Field(gt=0, le=1)] | None = None
-    restarts: Annotated[int, Field(ge=1, le=1000)] | None = None
-    random_start: bool | None = None
-    momentum: Annotated[float, Field(ge=0, le=1)] | None = None
-
-    @property
-    def label(self) -> str:
-        """Name of the attack in folders and reports; it tells a targeted one apart."""
-        return self.name if self.goal == "untargeted" else f"{self.name}-{self.goal}"
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """What `attacks.catalog.make_attack` takes beside name and eps; unset keys are left to the attack."""
-        values = self.model_dump(exclude={"name", "epsilons"})
-        return {key: value for key, value in values.items() if value is not None}
-
-    @model_validator(mode="after")
-    def _fits(self) -> AttackConfig:
-        if len(set(self.epsilons)) != len(self.epsilons):
-            raise ValueError("an epsilon is there twice")
-        for key in ("steps", "step_size", "restarts", "random_start", "momentum"):
-            if self.name == "fgsm" and getattr(self, key) is not None:
-                raise ValueError(f"fgsm is one step and takes no {key}")
-        return self
-
-
 class ReplaySection(Section):
     """Replay on every target.
 
@@ -250,6 +220,13 @@ class ReplaySection(Section):
         return self
 
 
+def _usual_attacks() -> tuple[AttackConfig, ...]:
+    return (
+        AttackConfig.model_validate({"name": "fgsm", "epsilons": _EPSILONS}),
+        AttackConfig.model_validate({"name": "pgd", "epsilons": _EPSILONS, "steps": 20}),
+    )
+
+
 class RunConfig(Section):
     """A whole run.
 
@@ -270,17 +247,14 @@ class RunConfig(Section):
     train: TrainSection = TrainSection()
     export: ExportSection = ExportSection()
     compile: CompileSection = CompileSection(fps=1_000_000)
-    attacks: Annotated[tuple[AttackConfig, ...], Field(min_length=1)] = (
-        AttackConfig(name="fgsm", epsilons=_EPSILONS),
-        AttackConfig(name="pgd", epsilons=_EPSILONS, steps=20),
-    )
+    attacks: Annotated[tuple[AttackConfig, ...], Field(min_length=1)] = Field(default_factory=_usual_attacks)
     replay: ReplaySection = ReplaySection()
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> RunConfig:
         names = [attack.label for attack in self.attacks]
         if len(set(names)) != len(names):
-            raise ValueError("an attack is there twice: give it all its epsilons in one table")
+            raise ValueError("an attack is there twice: give it all its epsilons in one table, or a label")
         return self
 
 

@@ -32,6 +32,7 @@ class BinaryConvNet(nn.Module):
     Attributes:
         spec: What was built.
         logit_exponent: Integer logits are the float logits times ``2**logit_exponent``, exactly.
+        logit_step: Logits are the classifier's sums times this power of two.
         grid: The 8-bit grid at the input.
         features: Everything up to the last activation, a Sequential.
         classifier: The last dense layer, `BinaryLinear` or `Int8Linear`.
@@ -54,12 +55,13 @@ class BinaryConvNet(nn.Module):
         weight_exponent = WEIGHT_EXPONENT if spec.classifier == "int8" else 0
         # Roughly the accumulators' spread in fresh networks: it brings their logits to order 1.
         spread = (spec.widths[-2].bit_length() - 1) // 2 + bits // 2 - (spec.classifier == "int8")
-        self._shift = max(0, spread) - exponent
-        self.logit_exponent = exponent + weight_exponent + self._shift
+        shift = max(0, spread) - exponent
+        self.logit_step = 2.0**-shift
+        self.logit_exponent = exponent + weight_exponent + shift
 
     def forward(self, x: Tensor) -> Tensor:
         """Return float32 logits ``(N, classes)`` for floats ``(N, C, H, W)`` in [0, 1]."""
-        return cast("Tensor", self.classifier(self.features(self.grid(x)))) * 2.0**-self._shift
+        return cast("Tensor", self.classifier(self.features(self.grid(x)))) * self.logit_step
 
 
 def _stage(index: int, inputs: int, stage: ConvStage) -> list[nn.Module]:

@@ -26,7 +26,16 @@ class TrainConfig:
         flip: Mirror half of the training images, left to right.
         real_weight_epochs: First epochs in which ±1 weights are left real, from -1 to 1, so that only
             activations are binary; the signs of what they learnt are where the ±1 weights start from.
-        adversarial_epsilon: Train on single-step adversarial images of this L∞ radius, in [0, 1]; 0 doesn't.
+        adversarial_epsilon: Train on adversarial images of this L∞ radius, in [0, 1]; 0 doesn't.
+        adversarial_steps: Gradient steps to each such image: 1 is FGSM, more are PGD.
+        adversarial_step_size: Change of a pixel in one step, in [0, 1]; 0 takes 1.25 radii for one step, and
+            2.5 radii over the number of steps for several.
+        adversarial_random_start: Whether the steps start at a random image of the ball.
+        adversarial_random_epsilon: Whether each image has a radius of its own, |TN(0, epsilon / 2)|: a normal
+            distribution cut at two deviations, so that ``adversarial_epsilon`` is the largest.
+        adversarial_delay: First epochs without adversarial images.
+        adversarial_ramp: Epochs after those in which the radius rises from 0, linearly.
+        adversarial_share: Weight of the adversarial images' loss, in (0, 1]; the rest is their originals'.
         seed: Of weights, hold-out, order and distortions.
         threads: torch's threads while training; another number gives other roundings, so other weights.
     """
@@ -43,6 +52,13 @@ class TrainConfig:
     flip: bool = False
     real_weight_epochs: int = 0
     adversarial_epsilon: float = 0.0
+    adversarial_steps: int = 1
+    adversarial_step_size: float = 0.0
+    adversarial_random_start: bool = True
+    adversarial_random_epsilon: bool = False
+    adversarial_delay: int = 0
+    adversarial_ramp: float = 0.0
+    adversarial_share: float = 1.0
     seed: int = 1
     threads: int = 1
 
@@ -59,6 +75,11 @@ class TrainConfig:
             "zoom": 0 <= self.zoom < 1,
             "real_weight_epochs": 0 <= self.real_weight_epochs < self.epochs,
             "adversarial_epsilon": 0 <= self.adversarial_epsilon <= 1,
+            "adversarial_steps": 1 <= self.adversarial_steps <= 1000,
+            "adversarial_step_size": 0 <= self.adversarial_step_size <= 1,
+            "adversarial_delay": 0 <= self.adversarial_delay < self.epochs,
+            "adversarial_ramp": 0 <= self.adversarial_ramp <= self.epochs - self.adversarial_delay,
+            "adversarial_share": 0 < self.adversarial_share <= 1,
             "seed": 0 <= self.seed < 1 << 63,
             "threads": 1 <= self.threads <= 1024,
         }
@@ -73,3 +94,12 @@ def learning_rate(config: TrainConfig, epoch: float) -> float:
     """Return the learning rate after ``epoch`` epochs (fractions count)."""
     rise = min(1.0, (epoch + 1e-3) / config.warmup_epochs) if config.warmup_epochs else 1.0
     return config.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * min(1.0, epoch / config.epochs)))
+
+
+def adversarial_radius(config: TrainConfig, epoch: float) -> float:
+    """Return the L∞ radius after ``epoch`` epochs (fractions count); 0 before the delay is over."""
+    since = epoch - config.adversarial_delay
+    if since < 0:
+        return 0.0
+    rise = min(1.0, since / config.adversarial_ramp) if config.adversarial_ramp else 1.0
+    return config.adversarial_epsilon * rise

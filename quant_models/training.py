@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from export.errors import InputError
+from quant_models.adversarial import adversarial_images
 from quant_models.augment import mirror_half, random_affine
 from quant_models.checkpoint import CheckpointMetadata, save_checkpoint
 from quant_models.convspec import NetworkSpec
@@ -25,8 +26,8 @@ from quant_models.data import Dataset, ImageSet
 from quant_models.layers import WEIGHT_LAYERS, Scale, quantise_weights
 from quant_models.mlp import Network, build_model
 from quant_models.spec import MlpSpec
-from quant_models.stochastic import one_draw, set_frames
-from quant_models.trainconfig import TrainConfig, learning_rate
+from quant_models.stochastic import set_frames
+from quant_models.trainconfig import TrainConfig, adversarial_radius, learning_rate
 from quant_models.trainstate import TrainState, load_state, save_state
 
 __all__ = ["EpochReport", "TrainConfig", "TrainResult", "accuracy", "train"]
@@ -207,7 +208,8 @@ class _Run:
             rate = learning_rate(self.config, state.epochs_done + step / self.steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            total += self._step(order[step * self.batch_size : (step + 1) * self.batch_size])
+            radius = adversarial_radius(self.config, state.epochs_done + step / self.steps)
+            total += self._step(order[step * self.batch_size : (step + 1) * self.batch_size], radius)
         loss = total / self.steps
         if not math.isfinite(loss):
             raise InputError(
@@ -218,7 +220,9 @@ class _Run:
         # Held-out images always see signs.
         quantise_weights(self.model, True)
         found = accuracy(self.model, self.held_out) if self.held_out is not None else None
-        state.finish_epoch(self.model, found)
+        # Epochs before the full radius say nothing about how the robust network will do.
+        is_settled = adversarial_radius(self.config, state.epochs_done) == self.config.adversarial_epsilon
+        state.finish_epoch(self.model, found, is_settled=is_settled)
         return EpochReport(
             epoch=state.epochs_done,
             epochs=self.config.epochs,
@@ -228,7 +232,7 @@ class _Run:
             seconds=time.monotonic() - started,
         )
 
-    def _step(self, chosen: Tensor) -> float:
+    def _step(self, chosen: Tensor, radius: float) -> float:
         config = self.config
         images = random_affine(
             self.pixels[chosen].float(),
@@ -241,9 +245,7 @@ class _Run:
         if config.flip:
             images = mirror_half(images)
         images = images.contiguous(memory_format=self.memory_format)
-        if config.adversarial_epsilon:
-            images = self._adversarial(images, labels)
-        loss = functional.cross_entropy(self.model(images), labels)
+        loss = self._loss(images, labels, radius)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -254,17 +256,20 @@ class _Run:
                 scale.weight.clamp_(min=Scale.lowest)
         return float(loss.detach())
 
-    def _adversarial(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Move each image one step of random start and gradient sign within the L∞ ball."""
-        epsilon = self.config.adversarial_epsilon
-        start = (images + (torch.rand_like(images) * 2 - 1) * epsilon).clamp(0.0, 1.0).requires_grad_()
-        # In eval mode, so that these images leave no trace in BatchNorm's statistics.
-        self.model.eval()
-        with one_draw(self.model):
-            (gradient,) = torch.autograd.grad(functional.cross_entropy(self.model(start), labels), start)
-        self.model.train()
-        moved = start.detach() + 1.25 * epsilon * gradient.sign()
-        return torch.minimum(torch.maximum(moved, images - epsilon), images + epsilon).clamp(0.0, 1.0)
+    def _loss(self, images: Tensor, labels: Tensor, radius: float) -> Tensor:
+        """Return the loss of the images, of adversarial ones in their place, or of both in their shares."""
+        if not radius:
+            return functional.cross_entropy(self.model(images), labels)
+        adversarial = adversarial_images(self.model, images, labels, radius=radius, config=self.config)
+        share = self.config.adversarial_share
+        if share == 1.0:
+            return functional.cross_entropy(self.model(adversarial), labels)
+        # One pass over both, so that BatchNorm's statistics are those of what the network will see.
+        both = torch.cat([images, adversarial]).contiguous(memory_format=self.memory_format)
+        clean, moved = self.model(both).chunk(2)
+        return (1 - share) * functional.cross_entropy(clean, labels) + share * functional.cross_entropy(
+            moved, labels
+        )
 
 
 def _split(images: ImageSet, config: TrainConfig) -> tuple[ImageSet, ImageSet | None]:

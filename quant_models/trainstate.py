@@ -40,9 +40,17 @@ class TrainState:
         """Return the state before the first epoch."""
         return TrainState(epochs_done=0, best_epoch=0, best_accuracy=None, best=_copy(model))
 
-    def finish_epoch(self, model: Network, accuracy: float | None) -> None:
-        """Count an epoch, and keep its weights if none were better; of equals the later one."""
+    def finish_epoch(self, model: Network, accuracy: float | None, *, is_settled: bool = True) -> None:
+        """Count an epoch, and keep its weights if none were better; of equals the later one.
+
+        Args:
+            model: The network after it.
+            accuracy: Its validation accuracy in [0, 1]; None without a hold-out.
+            is_settled: Whether it can be compared with later ones; else the next one replaces it.
+        """
         self.epochs_done += 1
+        if not is_settled:
+            accuracy = None
         if accuracy is None or self.best_accuracy is None or accuracy >= self.best_accuracy:
             self.best_epoch, self.best_accuracy, self.best = self.epochs_done, accuracy, _copy(model)
 

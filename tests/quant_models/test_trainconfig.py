@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from export.errors import InputError
-from quant_models.trainconfig import TrainConfig, learning_rate
+from quant_models.trainconfig import TrainConfig, adversarial_radius, learning_rate
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,11 @@ from quant_models.trainconfig import TrainConfig, learning_rate
         ("rotate_degrees", 181.0),
         ("zoom", 1.0),
         ("adversarial_epsilon", 1.5),
+        ("adversarial_steps", 0),
+        ("adversarial_step_size", -0.1),
+        ("adversarial_delay", 60),
+        ("adversarial_ramp", 61.0),
+        ("adversarial_share", 0.0),
         ("seed", -1),
         ("threads", 0),
     ],
@@ -46,3 +51,15 @@ def test_learning_rate_rises_and_falls() -> None:
     assert rates[8:] == sorted(rates[8:], reverse=True)
     assert 0 < rates[0] < 1e-3
     assert rates[-1] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_radius_waits_rises_and_stays() -> None:
+    config = TrainConfig(epochs=8, adversarial_epsilon=0.3, adversarial_delay=2, adversarial_ramp=2.0)
+    radii = [adversarial_radius(config, epoch / 2) for epoch in range(17)]
+    assert radii[:4] == [0.0] * 4
+    assert radii[4:9] == pytest.approx([0.0, 0.075, 0.15, 0.225, 0.3])
+    assert radii[8:] == [0.3] * 9
+
+
+def test_radius_without_ramp_is_there_at_once() -> None:
+    assert adversarial_radius(TrainConfig(adversarial_epsilon=0.1), 0.0) == 0.1
