@@ -93,6 +93,7 @@ def open_library(path: Path) -> NativeLibrary:
             ],
         ),
         "bitsiege_destroy": (None, [pointer]),
+        "bitsiege_patch": (integer, [pointer, integer, ctypes.c_char_p, integer]),
         "bitsiege_run": (integer, [pointer, pointer, integer, pointer, integer, integer, integer]),
         "bitsiege_popcount_macs": (integer, [integer, integer]),
         "bitsiege_dependent_adds": (integer, [integer]),
@@ -131,6 +132,15 @@ class NativeEngine:
         self._library = library
         self._engine = engine
         self._finalizer = weakref.finalize(self, library.handle.bitsiege_destroy, engine)
+
+    def patch(self, offset: int, data: bytes) -> None:
+        """Write into the plan's constants, from byte ``offset`` on; no thread may run the engine meanwhile.
+
+        Raises:
+            ValueError: The constants end before.
+        """
+        if self._library.handle.bitsiege_patch(self._engine, offset, data, len(data)):
+            raise ValueError(f"there are no {len(data)} bytes of constants from {offset} on")
 
     def run(
         self,

@@ -17,6 +17,8 @@ from hw.target import ImageArray, Inference, TargetKind, check_images
 
 # Drawn weights depend on a frame's index modulo this.
 FRAME_COUNT = 1 << 32
+# Constants are a multiple of this long.
+_LINE_BYTES = 64
 
 
 class EmulatorTarget:
@@ -73,6 +75,20 @@ class EmulatorTarget:
         """Working memory of one thread, for `block_images` images; weights are shared and come on top."""
         return self._plan.arena_bytes + self._plan.scratch_bytes
 
+    def load(self, graph: DataflowGraph) -> None:
+        """Compute another network from now on: the bytes of weights and thresholds that differ are replaced.
+
+        That is quick where the networks have the same layers, as a network and its faulty copies have; else
+        the engine is made anew. No other thread may use the target meanwhile.
+        """
+        plan = plan_graph(graph, [graph.nodes[-1].name])
+        if _same_program(self._plan, plan):
+            for first, last in _differences(self._plan.constants, plan.constants):
+                self._engine.patch(first, plan.constants[first:last])
+        else:
+            self._engine = NativeEngine(self._library, self.isa, plan)
+        self.graph, self._plan, self._tracer = graph, plan, None
+
     def infer(self, images: ImageArray, first_frame: int = 0) -> Inference:
         """Compute the integer logits of uint8 images ``(N, H, W, C)``, the frames from ``first_frame`` on."""
         outputs = self._run(self._engine, self._plan, images, first_frame)
@@ -104,3 +120,20 @@ class EmulatorTarget:
             name: outputs[index].reshape(len(array), *self.graph.shapes[name])
             for name, index in plan.output_index.items()
         }
+
+
+def _same_program(plan: Plan, other: Plan) -> bool:
+    """Whether two plans differ in their constants alone."""
+    return (
+        len(plan.constants) == len(other.constants)
+        and plan.output_index == other.output_index
+        and np.array_equal(plan.steps, other.steps)
+        and np.array_equal(plan.image_bytes, other.image_bytes)
+    )
+
+
+def _differences(old: bytes, new: bytes) -> list[tuple[int, int]]:
+    """Return where bytes differ, as ranges of whole cache lines."""
+    differs = np.frombuffer(old, np.uint8) != np.frombuffer(new, np.uint8)
+    lines = np.unique(np.flatnonzero(differs) // _LINE_BYTES)
+    return [(int(line) * _LINE_BYTES, (int(line) + 1) * _LINE_BYTES) for line in lines]

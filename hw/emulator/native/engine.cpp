@@ -70,12 +70,20 @@ class Engine {
         steps_(steps, steps + step_count),
         image_bytes_(image_bytes, image_bytes + buffer_count),
         outputs_(outputs),
+        constant_bytes_(constant_bytes),
         constants_(allocate(static_cast<size_t>(constant_bytes))),
         block_(block),
         arena_offsets_(arena_offsets, arena_offsets + (buffer_count - outputs - 1)),
         arena_bytes_(static_cast<size_t>(arena_bytes)),
         scratch_bytes_(static_cast<size_t>(scratch_bytes)) {
     std::memcpy(constants_.get(), constants, static_cast<size_t>(constant_bytes));
+  }
+
+  // Writes into the constants; nothing may run meanwhile. Returns whether the place is there.
+  bool patch(int64_t offset, const uint8_t *bytes, int64_t count) {
+    if (offset < 0 || count < 0 || offset > constant_bytes_ - count) return false;
+    std::memcpy(constants_.get() + offset, bytes, static_cast<size_t>(count));
+    return true;
   }
 
   // What drawn weights depend on.
@@ -180,6 +188,7 @@ class Engine {
   const std::vector<Step> steps_;
   const std::vector<int64_t> image_bytes_;
   const int64_t outputs_;
+  const int64_t constant_bytes_;
   const Memory constants_;
   const int64_t block_;
   const std::vector<int64_t> arena_offsets_;
@@ -221,6 +230,11 @@ void *bitsiege_create(int64_t isa, const bitsiege::Step *steps, int64_t step_cou
 }
 
 void bitsiege_destroy(void *engine) { delete static_cast<bitsiege::Engine *>(engine); }
+
+// Writes bytes into weights and thresholds; nothing may run meanwhile. Returns 0, or 1 where there is no such place.
+int64_t bitsiege_patch(void *engine, int64_t offset, const uint8_t *bytes, int64_t count) {
+  return static_cast<bitsiege::Engine *>(engine)->patch(offset, bytes, count) ? 0 : 1;
+}
 
 // Returns 0, or 1 when there is no memory.
 int64_t bitsiege_run(void *engine, const uint8_t *images, int64_t count, void *const *outputs, int64_t threads,

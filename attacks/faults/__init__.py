@@ -1,0 +1,1 @@
+"""Faults in the hardware: bits of weights, thresholds and activations that flip or stick."""
