@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,26 @@ def craft(
         "queries": None if result.queries is None else float(result.queries.mean()),
         "graph_hash": build.graph_hash,
     }
+
+
+def parse_parameters(entries: Sequence[str]) -> dict[str, Any]:
+    """Parse ``KEY=VALUE`` entries: a number, true, false, or else text.
+
+    Raises:
+        InputError: An entry has another form, or a key is there twice.
+    """
+    found: dict[str, Any] = {}
+    for entry in entries:
+        key, equals, text = entry.partition("=")
+        if not (equals and key.isidentifier() and text):
+            raise InputError(f"a parameter is KEY=VALUE, not {entry!r}", hint="-p momentum=0.9")
+        if key in found:
+            raise InputError(f"the parameter {key} is there twice")
+        try:
+            found[key] = json.loads(text)
+        except ValueError:
+            found[key] = text
+    return found
 
 
 def _differentiable(build: Build) -> tuple[Any, str]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from bitsiege.cli.options import BuildDir, Json
+from bitsiege.cli.options import BuildDir, CacheDir, DrawSeed, Json
+
+DEFAULT_EPS = 0.1
 
 
 def attack(
     build: BuildDir,
-    attack: Annotated[str, typer.Option("--attack", metavar="NAME", help="fgsm or pgd.", show_default=False)],
+    attack: Annotated[
+        str, typer.Option("--attack", metavar="NAME", help="Such as pgd; see --help.", show_default=False)
+    ],
     images: Annotated[
         Path, typer.Option("--images", metavar="X.npy", help="uint8 images (N, H, W, C).", show_default=False)
     ],
@@ -23,47 +27,79 @@ def attack(
         Path, typer.Option("-o", "--output", metavar="ATTACK.npz", help="What to write.", show_default=False)
     ],
     eps: Annotated[
-        float, typer.Option("--eps", metavar="E", help="Largest change of a pixel in [0, 1].")
-    ] = 0.1,
-    steps: Annotated[int | None, typer.Option("--steps", metavar="N", help="Steps of PGD.")] = None,
-    step_size: Annotated[
-        float | None, typer.Option("--step-size", metavar="S", help="Change of a pixel in one step of PGD.")
+        float | None,
+        typer.Option(
+            "--eps",
+            metavar="E",
+            help="Budget in the norm's unit; 0.1, or none for attacks that look for the smallest change.",
+        ),
     ] = None,
-    restarts: Annotated[
-        int | None, typer.Option("--restarts", metavar="N", help="Random starts of PGD.")
+    steps: Annotated[int | None, typer.Option("--steps", metavar="N", help="Steps of one run.")] = None,
+    step_size: Annotated[
+        float | None, typer.Option("--step-size", metavar="S", help="Change of a pixel in one step.")
+    ] = None,
+    restarts: Annotated[int | None, typer.Option("--restarts", metavar="N", help="Random starts.")] = None,
+    norm: Annotated[
+        str | None, typer.Option("--norm", help="linf, l2 or l0, where the attack has a choice.")
     ] = None,
     goal: Annotated[
         str, typer.Option("--goal", help="untargeted, or targeted: next (the runner-up) or random.")
     ] = "untargeted",
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--parameter", metavar="KEY=VALUE", help="Any other parameter; repeat it."),
+    ] = None,
+    oracle: Annotated[
+        str, typer.Option("--oracle", metavar="TARGET", help="Who answers a black-box attack.")
+    ] = "emulator",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")] = 0,
+    draw_seed: DrawSeed = 0,
+    cache_dir: CacheDir = None,
     json: Json = False,
 ) -> int:
     """Craft adversarial images on the 8-bit grid, inside the epsilon ball.
 
-    The gradients come from the checkpoint in the build, or from a differentiable twin of its graph where it
-    has none. ATTACK.npz holds originals, adversarial images, labels, all parameters and the network's hash.
+    Gradients come from the checkpoint in the build, or from a differentiable twin of its graph where it has
+    none; a black-box attack asks the oracle. ATTACK.npz holds originals, adversarial images, labels, all
+    parameters and the network's hash. An unknown name or parameter is answered with those that are known.
 
     [bold]Example[/bold]: bitsiege attack build --attack pgd --images x.npy --labels y.npy -o attack.npz
     """
+    from attacks.catalog import minimises
     from bitsiege.arrays import load_images, load_labels
     from bitsiege.cli.console import progress, say, show_json
-    from bitsiege.crafting import craft
+    from bitsiege.crafting import craft, parse_parameters
     from bitsiege.outputs import check_output
     from hw.build import load_build
 
     check_output(output, images, labels)
+    chosen = parse_parameters(parameter or [])
+    budget = DEFAULT_EPS if eps is None and not minimises(attack) else eps
+    optional = {"eps": budget, "steps": steps, "step_size": step_size, "restarts": restarts, "norm": norm}
+    chosen |= {"goal": goal, "seed": seed}
+    chosen |= {key: value for key, value in optional.items() if value is not None}
     loaded = load_build(build)
     pixels = load_images(images, loaded.graph.input_shape)
     classes = load_labels(labels, count=len(pixels), classes=loaded.graph.classes)
-    chosen: dict[str, Any] = {"eps": eps, "goal": goal, "seed": seed}
-    optional = {"steps": steps, "step_size": step_size, "restarts": restarts}
-    chosen |= {key: value for key, value in optional.items() if value is not None}
     with progress() as listener:
-        made = craft(loaded, attack, chosen, pixels, classes, output, progress=listener)
+        made = craft(
+            loaded,
+            attack,
+            chosen,
+            pixels,
+            classes,
+            output,
+            progress=listener,
+            oracle=oracle,
+            cache_dir=cache_dir,
+            draw_seed=draw_seed,
+        )
     if json:
         show_json({**made, "output": str(output)})
     else:
         what = "fools" if made["goal"] == "untargeted" else "reaches the target class with"
         of = f"{made['succeeded']:,} of {made['images']:,} images"
-        say(f"{output}: {attack} at eps {eps:g} {what} {of}")
+        asked = "" if made["queries"] is None else f", {made['queries']:,.0f} queries an image"
+        bound = "" if budget is None else f" at eps {made['eps']:g}"
+        say(f"{output}: {attack}{bound} {what} {of}{asked}")
     return 0

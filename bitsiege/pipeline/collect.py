@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attacks.archive import load_attack
-from bitsiege.config import AttackConfig, RunConfig, parse_config
+from bitsiege.attackconfig import AttackConfig
+from bitsiege.config import RunConfig, parse_config
 from bitsiege.pipeline.digests import distribution_version, file_digest
 from bitsiege.pipeline.steps import (
     ARCHIVE,
@@ -68,7 +70,7 @@ def collect(run_dir: Path) -> Report:
 
 
 def _collect(directory: RunDirectory, config: RunConfig, command: str) -> Report:
-    pairs = [(attack, epsilon) for attack in config.attacks for epsilon in attack.epsilons]
+    pairs = [(attack, epsilon) for attack in config.attacks for epsilon in attack.budgets]
     _check_finished(directory, pairs)
     build = load_build(directory.folder("build"))
     training = read_json(directory.folder("train") / TRAINING)
@@ -103,7 +105,7 @@ def _collect(directory: RunDirectory, config: RunConfig, command: str) -> Report
     )
 
 
-def _check_finished(directory: RunDirectory, pairs: list[tuple[AttackConfig, float]]) -> None:
+def _check_finished(directory: RunDirectory, pairs: list[tuple[AttackConfig, float | None]]) -> None:
     steps = ["train", "build", *(attack_step(*pair) for pair in pairs), "targets"]
     for step in (*steps, *(replay_step(*pair) for pair in pairs)):
         if not directory.folder(step).is_dir():
@@ -234,7 +236,7 @@ def _divergence(first: Mapping[str, Any]) -> Divergence:
 
 
 def _examples(
-    directory: RunDirectory, build: Build, pairs: list[tuple[AttackConfig, float]], draw_seed: int
+    directory: RunDirectory, build: Build, pairs: list[tuple[AttackConfig, float | None]], draw_seed: int
 ) -> tuple[Example, ...]:
     """Choose images that the network knew and no longer knows, one a class, least changed first."""
     reference = ReferenceTarget(build.graph, seed=draw_seed)
@@ -253,10 +255,10 @@ def _examples(
     return tuple(sorted(chosen, key=lambda example: example.label))
 
 
-def _mildest_first(pairs: list[tuple[AttackConfig, float]]) -> list[tuple[AttackConfig, float]]:
+def _mildest_first(pairs: list[tuple[AttackConfig, float | None]]) -> list[tuple[AttackConfig, float | None]]:
     """Order by epsilon: a smaller change that fools says more; then the last attack named, the strongest."""
     order = {pair: index for index, pair in enumerate(pairs)}
-    return sorted(pairs, key=lambda pair: (pair[1], -order[pair]))
+    return sorted(pairs, key=lambda pair: (pair[1] or math.inf, -order[pair]))
 
 
 def _example(attack: str, archive: AttackArchive, image: int, before: Any, after: Any) -> Example:
@@ -275,7 +277,7 @@ def _example(attack: str, archive: AttackArchive, image: int, before: Any, after
 
 
 def _steps(directory: RunDirectory, config: RunConfig) -> tuple[StepInfo, ...]:
-    pairs = [(attack, epsilon) for attack in config.attacks for epsilon in attack.epsilons]
+    pairs = [(attack, epsilon) for attack in config.attacks for epsilon in attack.budgets]
     names = ["train", "export", "build", "targets"]
     names += [name for pair in pairs for name in (attack_step(*pair), replay_step(*pair))]
     manifests = [manifest for name in names if (manifest := directory.read_manifest(name)) is not None]

@@ -8,7 +8,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bitsiege.config import AttackConfig, RunConfig
+from bitsiege.attackconfig import AttackConfig
+from bitsiege.config import RunConfig
 from bitsiege.pipeline.digests import file_digest
 from bitsiege.pipeline.engine import Step, StepContext
 from bitsiege.pipeline.store import write_json
@@ -45,14 +46,14 @@ class Environment:
     command: str = ""
 
 
-def attack_step(attack: AttackConfig, epsilon: float) -> str:
+def attack_step(attack: AttackConfig, epsilon: float | None) -> str:
     """Name of the step that crafts one attack at one epsilon."""
-    return f"attacks/{attack.label}-{epsilon!r}"
+    return f"attacks/{attack.folder(epsilon)}"
 
 
-def replay_step(attack: AttackConfig, epsilon: float) -> str:
+def replay_step(attack: AttackConfig, epsilon: float | None) -> str:
     """Name of the step that replays it."""
-    return f"replay/{attack.label}-{epsilon!r}"
+    return f"replay/{attack.folder(epsilon)}"
 
 
 def make_steps(config: RunConfig, environment: Environment) -> list[Step]:
@@ -97,12 +98,14 @@ def make_steps(config: RunConfig, environment: Environment) -> list[Step]:
         ),
     ]
     for attack in config.attacks:
-        for epsilon in attack.epsilons:
+        for epsilon in attack.budgets:
             steps.extend(_attack_steps(config, work, attack, epsilon))
     return steps
 
 
-def _attack_steps(config: RunConfig, work: _Work, attack: AttackConfig, epsilon: float) -> tuple[Step, Step]:
+def _attack_steps(
+    config: RunConfig, work: _Work, attack: AttackConfig, epsilon: float | None
+) -> tuple[Step, Step]:
     crafted = attack_step(attack, epsilon)
     return (
         Step(
@@ -247,7 +250,7 @@ class _Work:
                 task.update(number)
         write_json(step.folder / TIMING, timing)
 
-    def attack(self, attack: AttackConfig, epsilon: float, step: StepContext) -> None:
+    def attack(self, attack: AttackConfig, epsilon: float | None, step: StepContext) -> None:
         """Craft one attack at one epsilon."""
         from bitsiege.crafting import craft
         from hw.build import load_build
@@ -255,12 +258,14 @@ class _Work:
         craft(
             load_build(step.inputs["build"]),
             attack.name,
-            {"eps": epsilon, **attack.parameters},
+            attack.parameters if epsilon is None else {"eps": epsilon, **attack.parameters},
             self._attacked.images,
             self._attacked.labels,
             step.folder / ARCHIVE,
             progress=step.progress,
             label=step.label,
+            cache_dir=self._environment.cache_dir,
+            draw_seed=self._config.replay.draw_seed,
         )
 
     def replay(self, crafted: str, step: StepContext) -> None:
@@ -298,6 +303,7 @@ class _Work:
 def network_spec(config: RunConfig, dataset: Dataset) -> Any:
     """Return the network's `quant_models.convspec.NetworkSpec` for a data set."""
     from quant_models.convspec import CONV_PRESETS
+    from quant_models.paperspec import PAPER_PRESETS
     from quant_models.resspec import RESNET_PRESETS
     from quant_models.spec import PRESETS, MlpSpec
 
@@ -309,6 +315,15 @@ def network_spec(config: RunConfig, dataset: Dataset) -> Any:
             name=config.name,
             input_shape=dataset.input_shape,
             classes=len(dataset.classes),
+        )
+    if model.preset in PAPER_PRESETS:
+        published = PAPER_PRESETS[model.preset]
+        return replace(
+            published,
+            name=config.name,
+            input_shape=dataset.input_shape,
+            classes=len(dataset.classes),
+            sign_gradient=model.sign_gradient or published.sign_gradient,
         )
     hidden = PRESETS[model.preset].hidden if model.preset else model.hidden or DEFAULT_HIDDEN
     return MlpSpec(

@@ -52,12 +52,12 @@ def test_a_configuration_is_frozen():
                     {"name": "pgd", "epsilons": [0.1], "restart": 2},
                 ]
             },
-            "run.toml: attacks[1].restart: unknown key; did you mean restarts?",
-            "known here: name, epsilons",
+            "run.toml: attacks[1]: pgd has no parameter 'restart'; did you mean restarts?",
+            "",
         ),
         (
             {"attacks": [{"name": "pgd", "epsilom": [0.1]}]},
-            "attacks[0].epsilom: unknown key; did you mean epsilons?",
+            "attacks[0]: pgd has no parameter 'epsilom'; did you mean epsilons?",
             "",
         ),
         ({"trian": {}}, "run.toml: trian: unknown key; did you mean train?", "known here: name, data"),
@@ -71,16 +71,16 @@ def test_a_configuration_is_frozen():
         ),
         (
             {"attacks": [{"name": "pgd", "epsilons": [0.1, 2]}]},
-            "attacks[0].epsilons[1]: must be less than",
-            "it is 2",
+            "attacks[0]: eps must be a number from 0 to 1, not 2.0",
+            "",
         ),
         ({"attacks": []}, "attacks: tuple should have at least 1 item", ""),
-        ({"attacks": [{"name": "fgsm", "epsilons": [0.1], "steps": 3}]}, "attacks[0]: fgsm is one step", ""),
+        ({"attacks": [{"name": "fgsm", "epsilons": [0.1], "steps": 3}]}, "attacks[0]: fgsm has no parameter 'steps'", ""),
         ({"attacks": [{"name": "fgsm", "epsilons": [0.1]}] * 2}, "an attack is there twice", ""),
         (
-            {"attacks": [{"name": "cw", "epsilons": [0.1]}]},
-            "attacks[0].name: must be 'fgsm' or 'pgd'",
-            "'cw'",
+            {"attacks": [{"name": "cv", "epsilons": [0.1]}]},
+            "attacks[0]: unknown attack 'cv'; known: ",
+            "",
         ),
         ({"model": {"preset": "tfc", "hidden": [3]}}, "model: give either preset or hidden", ""),
         ({"compile": {"fps": float("nan")}}, "compile.fps: must be a finite number", ""),
@@ -130,5 +130,5 @@ def test_a_dumped_configuration_reads_back():
 
 def test_unset_parameters_are_left_to_the_attack():
     fgsm, pgd = default_config().attacks
-    assert set(fgsm.parameters) == {"goal", "temperature", "seed"}
-    assert set(pgd.parameters) == {"goal", "temperature", "seed", "steps"}
+    assert set(fgsm.parameters) == set()
+    assert set(pgd.parameters) == {"steps"}
