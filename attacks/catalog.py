@@ -9,15 +9,26 @@ from enum import StrEnum
 from typing import Any
 
 from attacks.base import Attack
+from attacks.bim import Bim
+from attacks.estimators import Estimator
 from attacks.fgsm import Fgsm
 from attacks.goal import Goal
 from attacks.gradient import Form
+from attacks.objectives import Objective
 from attacks.pgd import Pgd
+from attacks.temperature import Scaling
 from attacks.threat import Norm
 from export.errors import InputError
 
-ATTACKS: Mapping[str, type[Attack]] = {attack.name: attack for attack in (Fgsm, Pgd)}
-_CHOICES: Mapping[str, type[StrEnum]] = {"goal": Goal, "norm": Norm, "form": Form}
+ATTACKS: Mapping[str, type[Attack]] = {attack.name: attack for attack in (Fgsm, Bim, Pgd)}
+_CHOICES: Mapping[str, type[StrEnum]] = {
+    "goal": Goal,
+    "norm": Norm,
+    "form": Form,
+    "objective": Objective,
+    "estimator": Estimator,
+    "scaling": Scaling,
+}
 
 
 def make_attack(name: str, **parameters: Any) -> Attack:
@@ -35,6 +46,11 @@ def make_attack(name: str, **parameters: Any) -> Attack:
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
             raise InputError(f"{name} has no parameter {parameter!r}", hint=hint, attack=name)
     return ATTACKS[name](**{key: _choice(key, value) for key, value in parameters.items()})
+
+
+def minimises(name: str) -> bool:
+    """Return whether the named attack looks for the smallest change; False for an unknown name."""
+    return name in ATTACKS and ATTACKS[name].minimises
 
 
 def _choice(parameter: str, value: Any) -> Any:

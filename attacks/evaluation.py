@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from attacks.objectives import Classes, Objective, ascent, value
 from export.errors import InputError
 
 
@@ -19,32 +20,30 @@ class Problem:
     Attributes:
         truth: True classes, int64 ``(N,)``.
         aim: Classes to reach, int64 ``(N,)``; None when any wrong one will do.
-        temperature: Divides the logits.
+        temperature: Divides the logits; a number, or float64 ``(N, 1)``, one for each image.
+        objective: Of the divided logits.
     """
 
     truth: Tensor
     aim: Tensor | None = None
-    temperature: float = 1.0
+    temperature: float | Tensor = 1.0
+    objective: Objective = Objective.CE
+
+    @property
+    def classes(self) -> Classes:
+        """Whose logit goes down and whose goes up."""
+        return Classes(truth=self.truth, aim=self.aim)
 
     def loss(self, logits: Tensor) -> Tensor:
-        """Return the cross-entropy against the truth, negative against the aim; float64 ``(N,)``."""
-        scaled = logits.double() / self.temperature
-        pivot = self.truth if self.aim is None else self.aim
-        loss = scaled.logsumexp(1) - scaled.gather(1, pivot[:, None])[:, 0]
-        return loss if self.aim is None else -loss
+        """Return the objective at logits ``(N, K)``, float64 ``(N,)``; higher is better."""
+        return value(self.objective, logits.double() / self.temperature, self.classes)
 
     def ascent(self, logits: Tensor) -> Tensor:
-        """Return the direction of the loss's gradient at the logits ``(N, K)``.
+        """Return the direction of the objective's gradient at the logits ``(N, K)``.
 
-        The gradient of the cross-entropy is ``softmax - onehot``. Divided by the probability of all classes
-        but the pivot, it becomes the softmax over the others, and -1 at the pivot. That positive factor
-        changes no direction, and where a confident network's gradient would underflow to 0 this one does not.
+        Each image's is known up to a positive factor only.
         """
-        pivot = (self.truth if self.aim is None else self.aim)[:, None]
-        scaled = logits.double() / self.temperature
-        others = scaled.scatter(1, pivot, -torch.inf).softmax(1)
-        ascent = others.scatter(1, pivot, -1.0)
-        return (ascent if self.aim is None else -ascent).to(logits.dtype)
+        return ascent(self.objective, logits.double() / self.temperature, self.classes).to(logits.dtype)
 
     def success(self, logits: Tensor) -> Tensor:
         """Return whether the predicted class (lowest index on a tie) fools the model, bool ``(N,)``."""
@@ -116,16 +115,17 @@ def predict(model: nn.Module, position: Tensor) -> Tensor:
 
 
 def differentiate_logits(
-    model: nn.Module, ascent: Callable[[Tensor], Tensor], position: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the logits at ``position``, and a gradient with respect to the values there.
+    model: nn.Module, rises: Callable[[Tensor], Sequence[Tensor]], position: Tensor
+) -> tuple[Tensor, list[Tensor]]:
+    """Return the logits at ``position``, and gradients with respect to the values there.
 
     Nothing is written to the gradients of the model's parameters.
 
     Args:
         model: The model.
-        ascent: Gives the objective's gradient at logits ``(N, K)``.
-        position: float32 ``(N, C, H, W)``, values from 0 to 255.
+        rises: Gives the gradients of one or more objectives at logits ``(N, K)``.
+        position: float32 ``(N, C, H, W)``, values from 0 to 255; the gradients are those for values in
+            [0, 1].
 
     Raises:
         InputError: As for `predict`, or no finite gradient reaches the pixels.
@@ -135,12 +135,16 @@ def differentiate_logits(
         logits = _check_logits(model(pixels), len(position))
         if not logits.requires_grad:
             raise InputError("the model's logits have no gradient", hint="attack a differentiable module")
-        rise = ascent(logits.detach())
-        (gradient,) = torch.autograd.grad(logits, pixels, rise, allow_unused=True)
-    # One sum shows a NaN or an infinity anywhere, at a tenth of the cost of asking every pixel.
-    if gradient is None or not bool(gradient.sum().isfinite()):
-        raise InputError("the model's gradient with respect to the image is missing or not finite")
-    return logits.detach(), gradient
+        wanted = rises(logits.detach())
+        gradients: list[Tensor] = []
+        for rise in wanted:
+            more = len(gradients) + 1 < len(wanted)
+            (gradient,) = torch.autograd.grad(logits, pixels, rise, retain_graph=more, allow_unused=True)
+            # One sum shows a NaN or an infinity anywhere, at a tenth of the cost of asking every pixel.
+            if gradient is None or not bool(gradient.sum().isfinite()):
+                raise InputError("the model's gradient with respect to the image is missing or not finite")
+            gradients.append(gradient)
+    return logits.detach(), gradients
 
 
 @contextmanager

@@ -7,6 +7,7 @@ and its images are rounded afterwards: what the literature does, kept to be comp
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
@@ -21,12 +22,15 @@ from torch import Tensor, nn
 
 from attacks.base import Attack, AttackResult, check_choice
 from attacks.drawing import one_draw
+from attacks.estimators import Estimator, estimating
 from attacks.evaluation import Evaluation, Problem, evaluating, join, predict
 from attacks.goal import choose_targets
 from attacks.inputs import check_batch, require, require_count
 from attacks.landscape import Landscape, unrounded
-from attacks.projection import project, rounded
-from attacks.streams import START, image_stream, mixed
+from attacks.objectives import Objective, check_classes_for
+from attacks.projection import rounded
+from attacks.streams import mixed
+from attacks.temperature import Scaling, gram, temperatures
 from attacks.threat import Budget, verify_budget
 from export.graph import IntArray
 from hw.target import ImageArray
@@ -50,6 +54,10 @@ class GradientAttack(Attack, ABC):
         form: On the grid, or as published and rounded afterwards.
         eot: Draws of drawn weights that each gradient is the mean of.
         fixed_draw: Whether all steps see the same draws of drawn weights, as one unrolled graph does.
+        objective: What the attack maximises, where it doesn't have an objective of its own.
+        estimator: What stands in for the derivative of the signs.
+        scaling: Whether ``temperature`` is found from the network's Jacobian instead, see
+            `attacks.temperature`.
     """
 
     keep_best: ClassVar[bool] = True
@@ -58,6 +66,9 @@ class GradientAttack(Attack, ABC):
     form: Form = Form.GRID
     eot: int = 1
     fixed_draw: bool = False
+    objective: Objective = Objective.CE
+    estimator: Estimator = Estimator.MODEL
+    scaling: Scaling = Scaling.FIXED
 
     def __post_init__(self) -> None:
         # Not super(): slots=True makes a second class, which super() without arguments doesn't know.
@@ -68,6 +79,14 @@ class GradientAttack(Attack, ABC):
         )
         check_choice("form", self.form, tuple(Form))
         require_count("the number of draws eot", self.eot, least=1)
+        check_choice("objective", self.objective, tuple(Objective))
+        check_choice("estimator", self.estimator, tuple(Estimator))
+        check_choice("scaling", self.scaling, tuple(Scaling))
+        require(
+            self.scaling is Scaling.FIXED or self.temperature == 1,
+            f"the scaling {self.scaling} finds the temperature; {self.temperature} is given too",
+            hint="leave one of them out",
+        )
 
     @property
     def on_grid(self) -> bool:
@@ -95,6 +114,7 @@ class GradientAttack(Attack, ABC):
         labels: IntArray,
         *,
         targets: IntArray | None = None,
+        calibration: ImageArray | None = None,
         batch_size: int = DEFAULT_BATCH,
         first_index: int = 0,
         progress: Callable[[int, int], None] | None = None,
@@ -114,6 +134,8 @@ class GradientAttack(Attack, ABC):
             images: uint8 ``(N, H, W, C)``.
             labels: True classes ``(N,)``.
             targets: Classes to reach ``(N,)``, with `Goal.GIVEN` only.
+            calibration: Images ``(M, H, W, C)`` of the same data set that ``scaling`` finds one temperature
+                on, 100 as published; None lets each image have its own.
             batch_size: Images in one call of the model.
             first_index: Index of the first image in its data set, so that parts of a set can be crafted one
                 by one with the result of the whole.
@@ -126,7 +148,7 @@ class GradientAttack(Attack, ABC):
         require_count("the batch size", batch_size, least=1)
         images, labels = check_batch(images, labels)
         budget = self.budget(images.shape[1:])
-        pixels = torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2).contiguous()
+        pixels = pixels_of(images)
         with evaluating(model):
             batches = pixels.split(batch_size)
             with one_draw(model, seed=mixed(self.seed, first_index, 0)):
@@ -136,6 +158,8 @@ class GradientAttack(Attack, ABC):
             aims = choose_targets(
                 self.goal, clean.numpy(), labels, given=targets, seed=self.seed, first_index=first_index
             )
+            check_classes_for(self.objective, clean.shape[1], targeted=aims is not None)
+            known = None if calibration is None else self._calibrate(model, calibration, batch_size)
             parts: list[Evaluation] = []
             floats: list[Tensor] = []
             for batch in batches:
@@ -145,9 +169,11 @@ class GradientAttack(Attack, ABC):
                     truth=_padded(torch.from_numpy(labels[part]), batch_size),
                     aim=None if aims is None else _padded(torch.from_numpy(aims[part]), batch_size),
                     temperature=self.temperature,
+                    objective=self.objective,
                 )
                 start = problem.judge(_padded(batch, batch_size), _padded(clean[part], batch_size))
                 with self._landscape(model, problem, first_index + begin) as landscape:
+                    landscape, start = self._scaled(landscape, start, known)
                     found, float_success = self._both_forms(landscape, start, budget)
                 parts.append(found[: len(batch)])
                 floats.append(float_success[: len(batch)])
@@ -168,14 +194,41 @@ class GradientAttack(Attack, ABC):
     @contextmanager
     def _landscape(self, model: nn.Module, problem: Problem, first_index: int) -> Generator[Landscape]:
         seed = mixed(self.seed, first_index, 1)
-        with one_draw(model, seed=seed):
+        with one_draw(model, seed=seed), estimating(model, self.estimator) as estimation:
             yield Landscape(
                 model=model,
                 problem=problem,
                 draws=self.eot,
                 fixed_seed=seed if self.fixed_draw else None,
                 first_index=first_index,
+                estimation=estimation,
             )
+
+    def _calibrate(
+        self, model: nn.Module, calibration: ImageArray, batch_size: int
+    ) -> tuple[Tensor, Tensor] | None:
+        """Return logits and Jacobians' products of the images that the temperature is found on."""
+        if self.scaling is Scaling.FIXED:
+            return None
+        images, _ = check_batch(calibration, np.zeros(len(calibration), np.int64))
+        parts: list[tuple[Tensor, Tensor]] = []
+        anything = Problem(truth=torch.zeros(batch_size, dtype=torch.int64))
+        with self._landscape(model, anything, 0) as landscape:
+            for batch in pixels_of(images).split(batch_size):
+                logits, grams = gram(landscape, _padded(batch, batch_size))
+                parts.append((logits[: len(batch)], grams[: len(batch)]))
+        return torch.cat([logits for logits, _ in parts]), torch.cat([grams for _, grams in parts])
+
+    def _scaled(
+        self, landscape: Landscape, clean: Evaluation, known: tuple[Tensor, Tensor] | None
+    ) -> tuple[Landscape, Evaluation]:
+        """Give the problem its temperatures, where they are to be found."""
+        if self.scaling is Scaling.FIXED:
+            return landscape, clean
+        own = gram(landscape, clean.position)
+        found = temperatures(self.scaling, landscape.problem, own, known)
+        problem = dataclasses.replace(landscape.problem, temperature=found)
+        return dataclasses.replace(landscape, problem=problem), problem.judge(clean.position, clean.logits)
 
     def _both_forms(
         self, landscape: Landscape, clean: Evaluation, budget: Budget
@@ -189,73 +242,9 @@ class GradientAttack(Attack, ABC):
         return landscape.look(rounded(found.position, clean.position, budget)), found.success
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SteppingAttack(GradientAttack, ABC):
-    """An attack that walks: each step follows from the gradient where it stands, and stays in the ball."""
-
-    @property
-    def rounds(self) -> int:
-        """Steps of one run."""
-        return 1
-
-    @property
-    def runs(self) -> int:
-        """Runs, each from a start of its own."""
-        return 1
-
-    @property
-    def starts_at_random(self) -> bool:
-        """Whether a run starts at a random image of the ball instead of the original."""
-        return False
-
-    @abstractmethod
-    def step(self, gradient: Tensor, memory: Tensor | None, budget: Budget) -> tuple[Tensor, Tensor | None]:
-        """Choose the next displacement.
-
-        Args:
-            gradient: Of the attacker's loss, float32 ``(N, C, H, W)``; each image's is known up to a positive
-                factor only.
-            memory: What the step before returned, None on a run's first step.
-            budget: The ball.
-
-        Returns:
-            Displacement in grid steps ``(N, C, H, W)``, and what to remember. Leaving the ball, the pixel
-            range or the grid is no concern of the algorithm.
-        """
-
-    def search(self, landscape: Landscape, clean: Evaluation, budget: Budget) -> Evaluation:
-        """Run all restarts; return the best image seen, or the last one where the algorithm says so."""
-        best = clean
-        for run in range(self.runs):
-            position = clean.position
-            if self.starts_at_random:
-                noise = random_start(self.seed, position.shape, run, landscape.first_index, budget)
-                position = project(position + noise, clean.position, budget, on_grid=self.on_grid)
-            memory: Tensor | None = None
-            for _ in range(self.rounds):
-                seen, gradient = landscape.differentiate(position)
-                best = seen.better_of(best)
-                displacement, memory = self.step(gradient, memory, budget)
-                position = project(position + displacement, clean.position, budget, on_grid=self.on_grid)
-            seen = landscape.look(position)
-            best = seen.better_of(best) if self.keep_best else seen
-        return best
-
-
-def random_start(seed: int, shape: torch.Size, run: int, first_index: int, budget: Budget) -> Tensor:
-    """Draw noise uniformly, whole grid steps, one stream an image.
-
-    L∞: integers of the ball. L2: integers of a cube around the original about as large as the ball; the
-    projection brings them back.
-    """
-    channels, height, width = shape[1:]
-    limit = budget.limit((height, width, channels))
-    side = limit if budget.norm == "linf" else max(1, math.ceil(math.sqrt(3 * limit / math.prod(shape[1:]))))
-    noise = np.empty(shape, dtype=np.float32)
-    for row, image in enumerate(noise):
-        stream = image_stream(seed, START, first_index + row, run)
-        image[...] = stream.integers(-side, side, size=image.shape, endpoint=True)
-    return torch.from_numpy(noise)
+def pixels_of(images: ImageArray) -> Tensor:
+    """Return uint8 images ``(N, H, W, C)`` as positions, float32 ``(N, C, H, W)``."""
+    return torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2).contiguous()
 
 
 def _padded(rows: Tensor, count: int) -> Tensor:

@@ -7,16 +7,21 @@ Athalye et al., ICML 2018).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from attacks.drawing import drawing_parts
+from attacks.estimators import Estimation, Estimator
 from attacks.evaluation import Evaluation, Problem, differentiate_logits, predict
+from attacks.streams import mixed
+
+Rises = Callable[[Tensor], Sequence[Tensor]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -29,6 +34,7 @@ class Landscape:
         draws: Draws of the weights that logits and gradients are the mean of; 1 without drawn weights.
         fixed_seed: Seed that every look starts from, so that all see the same draws; None for fresh ones.
         first_index: Index of the first image in its data set, for the images' random streams.
+        estimation: The straight-through estimator at work.
         is_drawn: Whether the model has drawn weights.
     """
 
@@ -37,7 +43,9 @@ class Landscape:
     draws: int = 1
     fixed_seed: int | None = None
     first_index: int = 0
+    estimation: Estimation = field(default_factory=lambda: Estimation(Estimator.MODEL))
     is_drawn: bool = field(init=False)
+    _confirmations: Iterator[int] = field(default_factory=count, init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "is_drawn", bool(drawing_parts(self.model)))
@@ -47,13 +55,26 @@ class Landscape:
         logits = [predict(self.model, position) for _ in self._each_draw()]
         return self.problem.judge(position, torch.stack(logits).mean(0))
 
+    def confirm(self, position: Tensor, draws: int) -> Evaluation:
+        """Return how well images do on the mean of this many draws that no other look has seen.
+
+        Without drawn weights it is one look.
+        """
+        if not self.is_drawn:
+            return self.look(position)
+        if self.fixed_seed is not None:
+            torch.manual_seed(mixed(self.fixed_seed, next(self._confirmations)))
+        logits = [predict(self.model, position) for _ in range(draws)]
+        return self.problem.judge(position, torch.stack(logits).mean(0))
+
     def differentiate(
         self, position: Tensor, ascent: Callable[[Tensor], Tensor] | None = None
     ) -> tuple[Evaluation, Tensor]:
         """Return the evaluation at ``position``, and a gradient with respect to the values there.
 
         Args:
-            position: float32 ``(N, C, H, W)``, values from 0 to 255.
+            position: float32 ``(N, C, H, W)``, values from 0 to 255; the gradient is that for values in
+                [0, 1].
             ascent: Gives the gradient of the objective at logits ``(N, K)``; None for the problem's own,
                 which is known up to a positive factor for each image.
 
@@ -61,10 +82,54 @@ class Landscape:
             InputError: Logits or gradients that are not finite.
         """
         rise = self.problem.ascent if ascent is None else ascent
-        looks = [differentiate_logits(self.model, rise, position) for _ in self._each_draw()]
+        seen, gradients = self.differentiate_all(position, lambda logits: [rise(logits)])
+        return seen, gradients[:, 0]
+
+    def differentiate_all(self, position: Tensor, rises: Rises) -> tuple[Evaluation, Tensor]:
+        """Return the evaluation at ``position``, and the gradients of V objectives.
+
+        Args:
+            position: As for `differentiate`.
+            rises: Gives the objectives' gradients at logits ``(N, K)``.
+
+        Returns:
+            The evaluation, and float32 ``(N, V, C, H, W)``.
+
+        Raises:
+            InputError: As for `differentiate`.
+        """
+        looks = [self._gradients(position, rises) for _ in self._each_draw()]
         logits = torch.stack([logits for logits, _ in looks]).mean(0)
-        gradient = torch.stack([gradient for _, gradient in looks]).mean(0) if len(looks) > 1 else looks[0][1]
-        return self.problem.judge(position, logits), gradient
+        gradients = (
+            torch.stack([gradient for _, gradient in looks]).mean(0) if len(looks) > 1 else looks[0][1]
+        )
+        return self.problem.judge(position, logits), gradients
+
+    def jacobian(self, position: Tensor) -> tuple[Evaluation, Tensor]:
+        """Return the evaluation at ``position``, and every logit's gradient, float32 ``(N, K, C, H, W)``."""
+
+        def one_by_one(logits: Tensor) -> list[Tensor]:
+            units = torch.eye(logits.shape[1], dtype=logits.dtype)
+            return [unit.expand_as(logits).contiguous() for unit in units]
+
+        return self.differentiate_all(position, one_by_one)
+
+    def advance(self, progress: float) -> None:
+        """Say which share of the attack is done, for estimators that change on the way."""
+        self.estimation.progress = progress
+
+    def _gradients(self, position: Tensor, rises: Rises) -> tuple[Tensor, Tensor]:
+        if self.estimation.estimator is not Estimator.BPDA:
+            logits, gradients = differentiate_logits(self.model, rises, position)
+            return logits, torch.stack(gradients, dim=1)
+        # Both networks get the same drawn weights.
+        state = torch.random.get_rng_state() if self.is_drawn else None
+        logits = predict(self.model, position)
+        if state is not None:
+            torch.random.set_rng_state(state)
+        with self.estimation.smoothed():
+            _, gradients = differentiate_logits(self.model, lambda _: rises(logits), position)
+        return logits, torch.stack(gradients, dim=1)
 
     def _each_draw(self) -> range:
         if self.fixed_seed is not None and self.is_drawn:

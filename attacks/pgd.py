@@ -1,33 +1,90 @@
-"""Projected gradient descent in whole steps of the 8-bit grid."""
+"""Projected gradient descent: many small steps, each brought back into the ball."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from attacks.gradient import GradientAttack, SteppingAttack
+from attacks.gradient import GradientAttack
 from attacks.inputs import require, require_count
-from attacks.threat import Budget
+from attacks.projection import steepest
+from attacks.stepping import SteppingAttack
+from attacks.threat import Budget, Norm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pgd(SteppingAttack):
-    """Steps along the gradient's sign, clipped to the ball; the best image of all steps and restarts wins.
-
-    Best means: fools the model, then a higher loss. With a random start the original competes as well, so an
-    attack never returns an image that is harder to fool than the original.
+class Descent(SteppingAttack, ABC):
+    """Steps of one length along the gradient.
 
     Attributes:
         steps: Steps of one run.
-        step_size: Length of a step per pixel in [0, 1], rounded to the grid, at least 1/255; None for
-            ``2.5 * eps / steps``, with which a run can cross the ball.
+        step_size: Length of a step in the unit of eps. L∞ on the grid: rounded to whole levels, at least one.
+            None for the algorithm's own.
+        momentum: Share of the direction that is kept from step to step, 0 for none.
+    """
+
+    norms: ClassVar[tuple[Norm, ...]] = (Norm.LINF, Norm.L2)
+    keep_best: ClassVar[bool] = True
+
+    steps: int = 20
+    step_size: float | None = None
+    momentum: float = 0.0
+
+    def __post_init__(self) -> None:
+        # Not super(): slots=True makes a second class, which super() without arguments doesn't know.
+        GradientAttack.__post_init__(self)
+        require_count("the number of steps", self.steps, least=1)
+        size = self.step_size
+        require(
+            size is None or (math.isfinite(size) and size > 0 and (size <= 1 or self.norm is Norm.L2)),
+            f"the step size must be above 0, and at most 1 for {Norm.LINF}, not {size}",
+        )
+        require(0 <= self.momentum <= 1, f"the momentum must be from 0 to 1, not {self.momentum}")
+
+    @property
+    def rounds(self) -> int:
+        """Steps of one run."""
+        return self.steps
+
+    @property
+    @abstractmethod
+    def own_step_size(self) -> float:
+        """Length of a step that the algorithm chooses."""
+
+    @property
+    def length(self) -> float:
+        """Length of a step in levels of the 8-bit grid; whole for L∞ where the attack is on the grid."""
+        size = 255 * (self.own_step_size if self.step_size is None else self.step_size)
+        return max(1, round(size)) if self.on_grid and self.norm is Norm.LINF else size
+
+    def step(self, gradient: Tensor, memory: Tensor | None, budget: Budget) -> tuple[Tensor, Tensor | None]:
+        """Step along the gradient's steepest direction, or that of its running average."""
+        if self.momentum == 0:
+            return steepest(gradient, budget.norm) * self.length, None
+        size = gradient.abs().sum(dim=(1, 2, 3), keepdim=True)
+        average = gradient / size.clamp_min(torch.finfo(gradient.dtype).tiny)
+        if memory is not None:
+            average = average + self.momentum * memory
+        return steepest(average, budget.norm) * self.length, average
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pgd(Descent):
+    """Steps along the gradient's sign, brought back into the ball; the best image of all restarts wins.
+
+    Best means: fools the model, then a higher loss. With a random start the original competes as well, so an
+    attack never returns an image that is harder to fool than the original. Without a step size a step is
+    ``2.5 * eps / steps``, with which a run can cross the ball. With the L2 norm a step follows the gradient
+    itself.
+
+    Attributes:
         restarts: Runs, each from its own random start.
         random_start: Start uniformly in the ball instead of at the original.
-        momentum: Share of the direction that is kept from step to step, 0 for none.
 
     References:
         Madry et al., Towards deep learning models resistant to adversarial attacks (ICLR 2018); momentum as
@@ -35,25 +92,13 @@ class Pgd(SteppingAttack):
     """
 
     name: ClassVar[str] = "pgd"
-    keep_best: ClassVar[bool] = True
 
-    steps: int = 20
-    step_size: float | None = None
     restarts: int = 1
     random_start: bool = True
-    momentum: float = 0.0
 
     def __post_init__(self) -> None:
-        # Not super(): slots=True makes a second class, which super() without arguments doesn't know.
-        GradientAttack.__post_init__(self)
-        require_count("PGD's number of steps", self.steps, least=1)
-        require_count("PGD's number of restarts", self.restarts, least=1)
-        size = self.step_size
-        require(
-            size is None or (math.isfinite(size) and 0 < size <= 1),
-            f"PGD's step size must be above 0 and at most 1, not {size}",
-        )
-        require(0 <= self.momentum <= 1, f"PGD's momentum must be from 0 to 1, not {self.momentum}")
+        Descent.__post_init__(self)
+        require_count("the number of restarts", self.restarts, least=1)
         require(
             self.random_start or self.restarts == 1,
             f"{self.restarts} restarts from the same original are the same run",
@@ -61,9 +106,9 @@ class Pgd(SteppingAttack):
         )
 
     @property
-    def rounds(self) -> int:
-        """Steps of one run."""
-        return self.steps
+    def own_step_size(self) -> float:
+        """Far enough to cross the ball."""
+        return 2.5 * (self.eps or 0.0) / self.steps
 
     @property
     def runs(self) -> int:
@@ -74,19 +119,3 @@ class Pgd(SteppingAttack):
     def starts_at_random(self) -> bool:
         """Whether a run starts at a random image of the ball."""
         return self.random_start
-
-    @property
-    def length(self) -> float:
-        """Length of a step per pixel in steps of the 8-bit grid; a whole number where the attack is on it."""
-        size = 255 * (2.5 * (self.eps or 0.0) / self.steps if self.step_size is None else self.step_size)
-        return max(1, round(size)) if self.on_grid else size
-
-    def step(self, gradient: Tensor, memory: Tensor | None, budget: Budget) -> tuple[Tensor, Tensor | None]:
-        """Step along the sign of the gradient, or of its running average."""
-        if self.momentum == 0:
-            return gradient.sign() * self.length, None
-        size = gradient.abs().sum(dim=(1, 2, 3), keepdim=True)
-        average = gradient / size.clamp_min(torch.finfo(gradient.dtype).tiny)
-        if memory is not None:
-            average = average + self.momentum * memory
-        return average.sign() * self.length, average

@@ -45,17 +45,40 @@ def rounded(position: Tensor, original: Tensor, budget: Budget) -> Tensor:
     return project(position.round(), original, budget, on_grid=True)
 
 
-def _within_l2(change: Tensor, radius: float) -> Tensor:
+def steepest(gradient: Tensor, norm: Norm) -> Tensor:
+    """Return the displacement of length 1 that a gradient ``(N, C, H, W)`` gains most by.
+
+    L∞: its signs. L2: itself, made as long as 1; 0 where it is 0.
+    """
+    return gradient.sign() if norm is Norm.LINF else gradient / _length(gradient)
+
+
+def _length(change: Tensor) -> Tensor:
     length = change.flatten(1).norm(dim=1).clamp_min(torch.finfo(change.dtype).tiny)
-    return change * (radius / length).clamp(max=1.0)[:, None, None, None]
+    return length[:, None, None, None]
+
+
+def _within_l2(change: Tensor, radius: float) -> Tensor:
+    return change * (radius / _length(change)).clamp(max=1.0)
 
 
 def _rounded_l2(change: Tensor, limit: int) -> Tensor:
-    """Round to the nearest grid point; where that leaves the ball, towards the original."""
-    nearest = change.round()
+    """Round to the nearest grid point; where that leaves the ball, some values towards the original.
+
+    Of the values that rounding made larger, those go back first that had least of the way to the next step.
+    """
+    flat = change.flatten(1)
+    nearest, towards = flat.round(), flat.trunc()
     # Squares of whole numbers up to 255 sum exactly in float64.
-    spent = (nearest.flatten(1).double() ** 2).sum(1)
-    return torch.where((spent <= limit)[:, None, None, None], nearest, change.trunc())
+    excess = (nearest.double() ** 2).sum(1, keepdim=True) - limit
+    if not bool((excess > 0).any()):
+        return nearest.view_as(change)
+    savings = nearest.double() ** 2 - towards.double() ** 2
+    order = torch.where(nearest == towards, torch.inf, (flat - towards).abs()).argsort(dim=1, stable=True)
+    ordered = savings.gather(1, order)
+    returned = torch.zeros_like(flat, dtype=torch.bool)
+    returned.scatter_(1, order, ordered.cumsum(1) - ordered < excess)
+    return torch.where(returned, towards, nearest).view_as(change)
 
 
 def _largest_pixels(change: Tensor, count: int) -> Tensor:
