@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from attacks.base import Attack, AttackResult
@@ -17,6 +18,8 @@ from attacks.oracle import Oracle
 from attacks.threat import Budget, verify_budget
 from export.graph import IntArray
 from hw.target import ImageArray, Target
+
+BoolArray = npt.NDArray[np.bool_]
 
 DEFAULT_GROUP = 1024
 """Images that are attacked together: enough to fill the emulator's lanes."""
@@ -44,10 +47,38 @@ class Task:
     budget: Budget
     first_index: int
 
-    def success(self, logits: IntArray, rows: IntArray) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    @property
+    def pending(self) -> IntArray:
+        """The originals that don't fool the target as they are, int64 ``(M,)``."""
+        rows = np.arange(len(self.originals))
+        return rows[~self.success(self.clean, rows)]
+
+    def success(self, logits: IntArray, rows: IntArray) -> BoolArray:
         """Return whether logits ``(M, K)`` of the originals ``rows`` mean success (lowest index on a tie)."""
         predicted = logits.argmax(axis=1)
         return predicted != self.labels[rows] if self.targets is None else predicted == self.targets[rows]
+
+    def margin(self, logits: IntArray, rows: IntArray) -> IntArray:
+        """Return how far logits ``(M, K)`` of the originals ``rows`` are from success, int64 ``(M,)``.
+
+        That is the true class's lead over the best other one, or the best other one's over the target. It is
+        below 0 only where the attack succeeds; at 0 the order of the classes decides.
+        """
+        pivot = (self.labels if self.targets is None else self.targets)[rows]
+        places = np.arange(len(rows))
+        others = logits.copy()
+        others[places, pivot] = np.iinfo(np.int64).min
+        lead = logits[places, pivot] - others.max(axis=1)
+        return lead if self.targets is None else -lead
+
+    def ask(self, images: ImageArray, rows: IntArray) -> tuple[IntArray, BoolArray]:
+        """Ask the target for images ``(M, H, W, C)`` of the originals ``rows``; return margin and success."""
+        logits = self.oracle.logits(images, rows)
+        return self.margin(logits, rows), self.success(logits, rows)
+
+    def fooled(self, images: ImageArray, rows: IntArray) -> BoolArray:
+        """Ask as `ask` does, for the label only, which is all that a decision-based attack may see."""
+        return self.success(self.oracle.logits(images, rows), rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +153,7 @@ class QueryAttack(Attack, ABC):
         first_index: int,
     ) -> AttackResult:
         budget = self.budget(images.shape[1:])
-        oracle = Oracle(target, len(images), limit=self.max_queries)
+        oracle = Oracle(target, len(images), limit=self.max_queries, first_index=first_index)
         rows = np.arange(len(images))
         clean = oracle.logits(images, rows)
         aims = choose_targets(self.goal, clean, labels, given=given, seed=self.seed, first_index=first_index)
@@ -137,8 +168,9 @@ class QueryAttack(Attack, ABC):
         )
         adversarial = self.search(task)
         verify_budget(images, adversarial, budget)
-        # The final look is the evaluator's, not the attacker's: it is not counted.
-        logits = target.infer(adversarial).logits
+        # The final look is the evaluator's, not the attacker's: it is not counted, and where weights are
+        # drawn it is a frame that the attacker has not seen.
+        logits = target.infer(adversarial, first_index).logits
         problem = Problem(
             truth=torch.from_numpy(labels), aim=None if aims is None else torch.from_numpy(aims)
         )

@@ -149,3 +149,48 @@ def binarised_graph() -> DataflowGraph:
             ),
         ),
     )
+
+
+@pytest.fixture
+def linear_graph() -> DataflowGraph:
+    """Class 0 where the pixels of a 4x4 image sum to at least 1600, class 1 elsewhere."""
+    return DataflowGraph(
+        input_shape=(4, 4, 1),
+        nodes=(
+            Flatten(name="flatten_0", input=INPUT_TENSOR, in_type=UINT8),
+            Mvau(
+                name="mvau_0",
+                input="flatten_0",
+                in_type=UINT8,
+                weights=np.repeat(np.array([[1], [-1]], np.int8), 16, axis=1),
+                scale=np.array([1, 1]),
+                bias=np.array([0, 3200]),
+            ),
+        ),
+    )
+
+
+@pytest.fixture
+def drawn_graph() -> DataflowGraph:
+    """A hidden layer whose weights are drawn for each frame."""
+    draw = np.random.default_rng(3)
+    return DataflowGraph(
+        input_shape=(3, 4, 2),
+        nodes=(
+            Flatten(name="flatten_0", input=INPUT_TENSOR, in_type=UINT8),
+            Mvau(
+                name="mvau_0",
+                input="flatten_0",
+                in_type=UINT8,
+                weights=draw.integers(-128, 128, (16, 24)).astype(np.int8),
+                thresholds=Thresholds(steps=draw.integers(-400, 400, (16, 1))),
+                draw=0,
+            ),
+            Mvau(
+                name="mvau_1",
+                input="mvau_0",
+                in_type=BIPOLAR,
+                weights=draw.choice(np.array([-1, 1], np.int8), (5, 16)),
+            ),
+        ),
+    )
