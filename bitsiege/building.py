@@ -81,12 +81,15 @@ def export_checkpoint(checkpoint: Path, output: Path, *, exporter: str) -> None:
     """Write a trained network as QONNX; the file says from which checkpoint it came.
 
     Raises:
-        InputError: The checkpoint can't be read, or the file can't be written.
+        InputError: The checkpoint can't be read, its network has no integer form, or the file can't be
+            written.
     """
     from export.qonnx_export import export_qonnx
     from quant_models.checkpoint import load_checkpoint
+    from quant_models.paperspec import require_integer_form
 
     loaded = load_checkpoint(checkpoint)
+    require_integer_form(loaded.spec)
     digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     export_qonnx(
         loaded.build(),

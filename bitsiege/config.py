@@ -6,6 +6,7 @@ does; a value that does not fit is refused with the path to its key, such as ``a
 
 from __future__ import annotations
 
+import re
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
@@ -38,10 +39,14 @@ class ModelConfig(Section):
     Attributes:
         preset: Hidden sizes of ``tfc``, ``sfc`` or ``lfc``; a convolutional network: ``cnv``, or
             ``paper-cnn-F`` with F of 64, 128 or 256 and perhaps ``-scaled`` or ``-stochastic``; or a residual
-            one: ``resnet-small`` or ``resnet18``. The data set gives inputs and classes.
+            one: ``resnet-small`` or ``resnet18``; or ``paper-V-F`` with V of a, b, c or s: the published form
+            of the paper's networks, which PyTorch computes and hardware doesn't. The data set gives inputs
+            and classes.
         hidden: Neurons of each hidden layer, instead of a preset; without either, three layers of 64.
         input_mode: ``binary``: a pixel becomes ±1; ``uint8``: the first layer sees 8 bits.
         output_affine: Whether logits have a learnt fixed-point scale and bias.
+        sign_gradient: Of a ``paper-V-F``, the gradient in a sign's place: ``clip`` clips its value, ``gate``
+            lets it pass where the sign's argument lies in [-1, 1].
     """
 
     preset: (
@@ -61,12 +66,25 @@ class ModelConfig(Section):
             "paper-cnn-256-stochastic",
             "resnet-small",
             "resnet18",
+            "paper-a-64",
+            "paper-b-64",
+            "paper-c-64",
+            "paper-s-64",
+            "paper-a-128",
+            "paper-b-128",
+            "paper-c-128",
+            "paper-s-128",
+            "paper-a-256",
+            "paper-b-256",
+            "paper-c-256",
+            "paper-s-256",
         ]
         | None
     ) = None
     hidden: Annotated[tuple[Width, ...], Field(max_length=64)] | None = None
     input_mode: Literal["binary", "uint8"] = "uint8"
     output_affine: bool = False
+    sign_gradient: Literal["clip", "gate"] | None = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> ModelConfig:
@@ -75,6 +93,9 @@ class ModelConfig(Section):
         is_dense = self.preset in (None, "tfc", "sfc", "lfc")
         if not is_dense and (self.input_mode, self.output_affine) != ("uint8", False):
             raise ValueError("a convolutional preset has neither input_mode nor output_affine")
+        is_published = self.preset is not None and re.fullmatch(r"paper-[abcs]-\d+", self.preset)
+        if self.sign_gradient is not None and not is_published:
+            raise ValueError("only the presets paper-V-F have a sign_gradient")
         return self
 
 
@@ -112,6 +133,7 @@ class TrainSection(Section):
         adversarial_delay: First epochs without adversarial images.
         adversarial_ramp: Epochs after those in which epsilon rises from 0.
         adversarial_share: Weight of the adversarial images' loss; the rest is the same images' own.
+        frozen_means: Leave the means of drawn weights as they start.
         seed: Of weights, hold-out, order and distortions.
         threads: Threads of PyTorch; another number gives other roundings, so other weights.
     """
@@ -135,6 +157,7 @@ class TrainSection(Section):
     adversarial_delay: Annotated[int, Field(ge=0)] = 0
     adversarial_ramp: Annotated[float, Field(ge=0)] = 0.0
     adversarial_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    frozen_means: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
 

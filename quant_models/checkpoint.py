@@ -10,8 +10,9 @@ i counting the layers of that kind from 0:
   shape, and ``.exponent``, int32 ``(1,)``: each stands for itself times ``2**-exponent``.
 - ``conv.<i>.means``: of drawn weights instead of the bits, their means in steps of 2**-7, int8 in torch's
   shape.
+- ``conv.<i>.floats``, ``linear.<i>.floats``: of layers that are not quantised, float32 in torch's shape.
 - ``norm.<i>.gamma``, ``.beta``, ``.mean``, ``.var``: float32 ``(channels,)``, in the order of the network.
-- ``scale.<i>``: float32 ``()``, the scalar after a convolution with `ConvStage.scaled`.
+- ``scale.<i>``: float32 ``()``, the scalar after a convolution that has one.
 - ``affine.scale``, ``affine.offset``: float32 ``(classes,)``, only with `MlpSpec.output_affine`.
 
 The latent magnitudes that training keeps behind each ±1 weight are dropped: a restored network computes

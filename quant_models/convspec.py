@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeVar, cast, get_args
 
 from export.errors import InputError
+from quant_models.paperspec import KIND as PAPER_KIND
+from quant_models.paperspec import PaperSpec, paper_from_dict
 from quant_models.resspec import KIND as RESNET_KIND
 from quant_models.resspec import ResNetSpec, resnet_from_dict
 from quant_models.spec import (
@@ -195,7 +197,7 @@ class ConvSpec:
         return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
 
 
-NetworkSpec = MlpSpec | ConvSpec | ResNetSpec
+NetworkSpec = MlpSpec | ConvSpec | ResNetSpec | PaperSpec
 _T = TypeVar("_T", ConvStage, ConvSpec)
 
 
@@ -211,8 +213,10 @@ def network_from_dict(values: object, *, where: str = "spec") -> NetworkSpec:
     kind = given.pop("kind")
     if kind == RESNET_KIND:
         return resnet_from_dict(given, where=where)
+    if kind == PAPER_KIND:
+        return paper_from_dict(given, where=where)
     if kind != KIND:
-        known = f"known: {KIND}, {RESNET_KIND}"
+        known = f"known: {KIND}, {PAPER_KIND}, {RESNET_KIND}"
         raise InputError(f"{where}.kind: unknown kind {str(kind)[:100]!r}", hint=known)
     if isinstance(stages := given.get("stages"), list):
         given["stages"] = tuple(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +23,15 @@ from quant_models.layers import (
     Scale,
 )
 from quant_models.mlp import BinaryMlp, Network
+from quant_models.papernet import FLOAT_LAYERS, FloatConv2d, SignConv2d
+from quant_models.paperspec import PaperSpec
 from quant_models.resspec import STEM_KERNEL, ResNetSpec
 from quant_models.stochastic import StochasticConv2d
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 Layout = dict[str, tuple[tuple[int, ...], type[np.generic]]]
+
+StoredWeights = StageWeights | Literal["float"]
 
 _NORM = ("gamma", "beta", "mean", "var")
 
@@ -50,6 +54,8 @@ def network_arrays(model: Network) -> Arrays:
         weight = layer.weight.detach().numpy()
         if isinstance(layer, StochasticConv2d):
             arrays[f"{name}.means"] = np.ascontiguousarray(layer.means())
+        elif isinstance(layer, FLOAT_LAYERS):
+            arrays[f"{name}.floats"] = np.array(weight, order="C")
         elif isinstance(layer, INT8_LAYERS):
             # Halves go to even, as in the layer's own rounding.
             steps = np.clip(np.rint(weight * np.float32(2.0**WEIGHT_EXPONENT)), -127, 127)
@@ -69,6 +75,8 @@ def restore_network(model: Network, arrays: Arrays) -> None:
         weight = cast("Tensor", layer.weight)
         if isinstance(layer, StochasticConv2d):
             values = arrays[f"{name}.means"].astype(np.float32) * np.float32(2.0**-MEAN_EXPONENT)
+        elif isinstance(layer, FLOAT_LAYERS):
+            values = arrays[f"{name}.floats"]
         elif isinstance(layer, INT8_LAYERS):
             values = arrays[f"{name}.values"].astype(np.float32) * np.float32(2.0**-WEIGHT_EXPONENT)
         else:
@@ -82,6 +90,8 @@ def expected_layout(spec: NetworkSpec) -> Layout:
     """Return shape and type of each tensor that a network's file must hold."""
     if isinstance(spec, ResNetSpec):
         return _resnet_layout(spec)
+    if isinstance(spec, PaperSpec):
+        return _paper_layout(spec)
     expected: Layout = {}
     norms = list(spec.hidden)
     classifier: StageWeights = "binary"
@@ -112,15 +122,35 @@ def _resnet_layout(spec: ResNetSpec) -> Layout:
     return expected | _norm_layout(norms)
 
 
+def _paper_layout(spec: PaperSpec) -> Layout:
+    expected: Layout = {}
+    for index, (outputs, inputs, kernel, _) in enumerate(spec.convolutions):
+        weights: StoredWeights = "binary"
+        if index == 0 or spec.variant == "float":
+            weights = "float"
+        elif spec.variant == "stochastic" and index == len(spec.convolutions) - 1:
+            weights = "stochastic"
+        expected |= _weight_layout(f"conv.{index}", (outputs, inputs, kernel, kernel), weights)
+    expected |= _weight_layout("linear.0", (spec.classes, spec.flattened), "float")
+    if spec.variant == "float":
+        return expected
+    inner = spec.convolutions[1:]
+    if spec.variant != "binary":
+        expected |= {f"scale.{index}": ((), np.float32) for index in range(len(inner))}
+    return expected | _norm_layout([inputs for _, inputs, _, _ in inner])
+
+
 def _norm_layout(widths: Sequence[int]) -> Layout:
     return {
         f"norm.{index}.{name}": ((width,), np.float32) for index, width in enumerate(widths) for name in _NORM
     }
 
 
-def _weight_layout(name: str, shape: tuple[int, ...], weights: StageWeights) -> Layout:
+def _weight_layout(name: str, shape: tuple[int, ...], weights: StoredWeights) -> Layout:
     if weights == "stochastic":
         return {f"{name}.means": (shape, np.int8)}
+    if weights == "float":
+        return {f"{name}.floats": (shape, np.float32)}
     if weights == "int8":
         return {f"{name}.values": (shape, np.int8), f"{name}.exponent": ((1,), np.int32)}
     return {f"{name}.bits": ((shape[0], -(-prod(shape[1:]) // 8)), np.uint8)}
@@ -130,8 +160,8 @@ def _weighted(model: Network) -> Iterator[tuple[str, Any]]:
     """Yield the layers with weights, convolutions and dense layers counted apart."""
     counts = {"conv": 0, "linear": 0}
     for layer in model.modules():
-        if isinstance(layer, WEIGHT_LAYERS):
-            convolutions = (BinaryConv2d, Int8Conv2d, StochasticConv2d)
+        if isinstance(layer, (*WEIGHT_LAYERS, *FLOAT_LAYERS, SignConv2d)):
+            convolutions = (BinaryConv2d, Int8Conv2d, StochasticConv2d, SignConv2d, FloatConv2d)
             kind = "conv" if isinstance(layer, convolutions) else "linear"
             yield f"{kind}.{counts[kind]}", layer
             counts[kind] += 1

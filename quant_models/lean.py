@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from quant_models.convnet import BinaryConvNet
 from quant_models.layers import BatchNorm, BinaryActivation, BinaryConv2d, Int8Conv2d
+from quant_models.papernet import FloatConv2d, PaperNet, PaperSign, SignConv2d, signs
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -28,10 +29,14 @@ def frozen_forward(model: nn.Module) -> Forward:
         model: The network, in eval mode, without gradients to its parameters. It must not change while the
             result is in use.
     """
-    if not isinstance(model, BinaryConvNet):
+    if isinstance(model, PaperNet):
+        layers, weight = [*cast("nn.Sequential", model.features)], model.classifier.weight
+    elif isinstance(model, BinaryConvNet):
+        layers = [model.grid, *cast("nn.Sequential", model.features)]
+        weight = cast("Tensor", cast("Any", model.classifier).quant_weight().value) * model.logit_step
+    else:
         return model
-    steps = _frozen_steps([model.grid, *cast("nn.Sequential", model.features)])
-    weight = cast("Tensor", cast("Any", model.classifier).quant_weight().value) * model.logit_step
+    steps = _frozen_steps(layers)
 
     def forward(images: Tensor) -> Tensor:
         for step in steps:
@@ -46,11 +51,16 @@ def _frozen_steps(layers: list[nn.Module]) -> list[Forward]:
     for layer in layers:
         match layer:
             case BinaryConv2d() | Int8Conv2d():
-                steps.append(_frozen_convolution(layer))
-            case BinaryActivation() if _ends_with_relu_and_norm(layers, layer):
+                steps.append(_frozen_convolution(layer, cast("Any", layer).quant_weight().value))
+            case FloatConv2d():
+                steps.append(_frozen_convolution(layer, layer.weight))
+            case SignConv2d():
+                steps.append(_frozen_convolution(layer, signs(layer.weight, layer.gradient)))
+            case BinaryActivation() | PaperSign() if _ends_with_relu_and_norm(layers, layer):
                 norm = cast("BatchNorm", layers[layers.index(layer) - 1])
+                is_gated = isinstance(layer, BinaryActivation) or layer.gradient == "gate"
                 del steps[-2:]
-                steps.append(_norm_and_sign(norm))
+                steps.append(_norm_and_sign(norm, is_gated))
             case _:
                 steps.append(layer)
     return steps
@@ -61,35 +71,38 @@ def _ends_with_relu_and_norm(layers: list[nn.Module], layer: nn.Module) -> bool:
     return any(isinstance(a, nn.ReLU) and isinstance(b, BatchNorm) for a, b in pairwise(before))
 
 
-def _frozen_convolution(layer: BinaryConv2d | Int8Conv2d) -> Forward:
-    quantised = cast("Any", layer).quant_weight().value
-    weight = cast("Tensor", quantised).detach().contiguous(memory_format=torch.channels_last)
+def _frozen_convolution(layer: nn.Conv2d, values: Tensor) -> Forward:
+    weight = values.detach().contiguous(memory_format=torch.channels_last)
     stride, padding = cast("tuple[int, int]", layer.stride), cast("tuple[int, int]", layer.padding)
     if layer.in_channels == 1:
         return lambda x: cast("Tensor", _GreyConvolution.apply(x, weight, stride, padding))
     return lambda x: functional.conv2d(x, weight, stride=stride, padding=padding)
 
 
-def _norm_and_sign(norm: BatchNorm) -> Forward:
+def _norm_and_sign(norm: BatchNorm, is_gated: bool) -> Forward:
     scale, shift = (part.detach().reshape(-1, 1, 1) for part in norm.affine())
-    return lambda x: cast("Tensor", _ReluNormSign.apply(x, scale, shift))
+    return lambda x: cast("Tensor", _ReluNormSign.apply(x, scale, shift, is_gated))
 
 
 class _ReluNormSign(torch.autograd.Function):
-    """``sign(relu(x) * scale + shift)`` with the gradient of the hard tanh in the sign's place."""
+    """``sign(relu(x) * scale + shift)``; in the sign's place the hard tanh's gradient, or a clipped one."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor, is_gated: bool) -> Tensor:
         normal = x.clamp_min(0.0).mul_(scale).add_(shift)
+        ctx.is_gated = is_gated
         ctx.save_for_backward(x, normal, scale)
         # The sum is never -0, so a copied sign is that of normal >= 0, and much faster than a choice.
         return torch.copysign(torch.ones(()), normal)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
         x, normal, scale = ctx.saved_tensors
-        inside = torch.ops.aten.hardtanh_backward(grads[0], normal, -1.0, 1.0)
-        return torch.ops.aten.threshold_backward(inside.mul_(scale), x, 0.0), None, None
+        if ctx.is_gated:
+            inside = torch.ops.aten.hardtanh_backward(grads[0], normal, -1.0, 1.0)
+        else:
+            inside = grads[0].clamp(-1.0, 1.0)
+        return torch.ops.aten.threshold_backward(inside.mul_(scale), x, 0.0), None, None, None
 
 
 class _GreyConvolution(torch.autograd.Function):

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from quant_models.convnet import BinaryConvNet
 from quant_models.convspec import ConvSpec
 from quant_models.layers import BatchNorm, BinaryActivation, BinaryLinear, FixedPointAffine, InputGrid
+from quant_models.papernet import PaperNet
+from quant_models.paperspec import PaperSpec
 from quant_models.resnet import BinaryResNet
 from quant_models.resspec import ResNetSpec
 from quant_models.spec import MlpSpec
@@ -61,7 +63,7 @@ class BinaryMlp(nn.Module):
         return accumulators * 2.0**-self._shift
 
 
-Network = BinaryMlp | BinaryConvNet | BinaryResNet
+Network = BinaryMlp | BinaryConvNet | BinaryResNet | PaperNet
 
 
 @overload
@@ -76,7 +78,11 @@ def build_model(spec: ConvSpec) -> BinaryConvNet: ...
 def build_model(spec: ResNetSpec) -> BinaryResNet: ...
 
 
-def build_model(spec: MlpSpec | ConvSpec | ResNetSpec) -> Network:
+@overload
+def build_model(spec: PaperSpec) -> PaperNet: ...
+
+
+def build_model(spec: MlpSpec | ConvSpec | ResNetSpec | PaperSpec) -> Network:
     """Build the network with fresh weights from torch's global random generator, in training mode."""
     match spec:
         case MlpSpec():
@@ -85,3 +91,5 @@ def build_model(spec: MlpSpec | ConvSpec | ResNetSpec) -> Network:
             return BinaryConvNet(spec)
         case ResNetSpec():
             return BinaryResNet(spec)
+        case PaperSpec():
+            return PaperNet(spec)

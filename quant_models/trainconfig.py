@@ -36,6 +36,7 @@ class TrainConfig:
         adversarial_delay: First epochs without adversarial images.
         adversarial_ramp: Epochs after those in which the radius rises from 0, linearly.
         adversarial_share: Weight of the adversarial images' loss, in (0, 1]; the rest is their originals'.
+        frozen_means: Leave the means of drawn weights as they start: only the other layers learn.
         seed: Of weights, hold-out, order and distortions.
         threads: torch's threads while training; another number gives other roundings, so other weights.
     """
@@ -59,6 +60,7 @@ class TrainConfig:
     adversarial_delay: int = 0
     adversarial_ramp: float = 0.0
     adversarial_share: float = 1.0
+    frozen_means: bool = False
     seed: int = 1
     threads: int = 1
 

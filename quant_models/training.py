@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from export.errors import InputError
@@ -25,8 +26,9 @@ from quant_models.convspec import NetworkSpec
 from quant_models.data import Dataset, ImageSet
 from quant_models.layers import WEIGHT_LAYERS, Scale, quantise_weights
 from quant_models.mlp import Network, build_model
+from quant_models.papernet import SignConv2d
 from quant_models.spec import MlpSpec
-from quant_models.stochastic import set_frames
+from quant_models.stochastic import StochasticConv2d, set_frames
 from quant_models.trainconfig import TrainConfig, adversarial_radius, learning_rate
 from quant_models.trainstate import TrainState, load_state, save_state
 
@@ -187,8 +189,13 @@ class _Run:
         self.pixels, self.labels = _tensors(kept)
         self.batch_size = min(config.batch_size, len(self.labels))
         self.steps = len(self.labels) // self.batch_size
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
-        self.latent_weights = [layer.weight for layer in model.modules() if isinstance(layer, WEIGHT_LAYERS)]
+        for layer in model.modules():
+            if isinstance(layer, StochasticConv2d) and config.frozen_means:
+                layer.weight.requires_grad_(False)
+        learnt = [part for part in model.parameters() if part.requires_grad]
+        self.optimizer = torch.optim.Adam(learnt, lr=config.learning_rate, fused=True)
+        clipped = [layer for layer in model.modules() if _is_clipped(layer)]
+        self.latent_weights = [cast("Tensor", layer.weight) for layer in clipped]
         self.scales = [layer for layer in model.modules() if isinstance(layer, Scale)]
         # Convolutions are about 1.3 times faster on the CPU with the channels last.
         is_dense = isinstance(model.spec, MlpSpec)
@@ -270,6 +277,12 @@ class _Run:
         return (1 - share) * functional.cross_entropy(clean, labels) + share * functional.cross_entropy(
             moved, labels
         )
+
+
+def _is_clipped(layer: nn.Module) -> bool:
+    """Whether it has latent weights that are kept in [-1, 1]."""
+    is_gated = isinstance(layer, SignConv2d) and layer.gradient == "gate"
+    return is_gated or isinstance(layer, WEIGHT_LAYERS)
 
 
 def _split(images: ImageSet, config: TrainConfig) -> tuple[ImageSet, ImageSet | None]:

@@ -59,7 +59,7 @@ def save_state(path: Path, state: TrainState, model: Network, optimizer: torch.o
     """Write everything that going on needs, atomically; ``key`` names the training."""
     tensors = {f"model.{name}": value for name, value in _copy(model).items()}
     tensors |= {f"best.{name}": value for name, value in state.best.items()}
-    for name, parameter in model.named_parameters():
+    for name, parameter in _trained(model):
         tensors |= {f"adam.{name}.{moment}": optimizer.state[parameter][moment] for moment in _MOMENTS}
     progress = {
         "key": key,
@@ -88,7 +88,7 @@ def load_state(path: Path, model: Network, optimizer: torch.optim.Adam, key: str
     except (OSError, SafetensorError, ValueError):
         return None
     model.load_state_dict(_under("model.", tensors))
-    for name, parameter in model.named_parameters():
+    for name, parameter in _trained(model):
         optimizer.state[parameter] = {moment: tensors[f"adam.{name}.{moment}"] for moment in _MOMENTS}
     return TrainState(
         epochs_done=progress["epochs_done"],
@@ -96,6 +96,10 @@ def load_state(path: Path, model: Network, optimizer: torch.optim.Adam, key: str
         best_accuracy=progress["best_accuracy"],
         best=_under("best.", tensors),
     )
+
+
+def _trained(model: Network) -> list[tuple[str, torch.nn.Parameter]]:
+    return [(name, part) for name, part in model.named_parameters() if part.requires_grad]
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -5,10 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
+from bitsiege.building import export_checkpoint
 from bitsiege.cli.app import app
+from export.errors import InputError
+from quant_models.checkpoint import CheckpointMetadata, save_checkpoint
+from quant_models.mlp import build_model
+from quant_models.paperspec import PAPER_PRESETS
 
 
 def inexact_network(path: Path) -> None:
@@ -45,3 +51,13 @@ def test_compile_shows_the_notes(tmp_path: Path) -> None:
     assert "note: " in shown.stdout
     told = CliRunner().invoke(app, [*command, "--json"])
     assert "no power of two" in json.loads(told.stdout)["notes"][0]
+
+
+def test_network_without_integer_form_is_not_exported(tmp_path: Path) -> None:
+    spec = PAPER_PRESETS["paper-c-64"]
+    checkpoint, output = tmp_path / "m.safetensors", tmp_path / "m.onnx"
+    save_checkpoint(checkpoint, build_model(spec).eval(), CheckpointMetadata())
+    with pytest.raises(InputError, match="no exact integer form") as caught:
+        export_checkpoint(checkpoint, output, exporter="torchscript")
+    assert "paper-cnn-64-scaled" in caught.value.hint
+    assert not output.exists()
