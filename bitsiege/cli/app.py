@@ -7,11 +7,25 @@ from typing import Annotated
 
 import typer
 
-from bitsiege.cli import attack, compile_, doctor, export_, infer, replay, report, run, synth, timing, train
+from bitsiege.cli import (
+    attack,
+    campaign,
+    compile_,
+    doctor,
+    export_,
+    infer,
+    replay,
+    report,
+    run,
+    synth,
+    timing,
+    train,
+)
 from bitsiege.cli.command import invocation
 
 _SECTIONS = (
     ("The whole job", (("run", run.run), ("report", report.report), ("doctor", doctor.doctor))),
+    ("At scale", (("campaign", campaign.campaign),)),
     ("Step by step", (("train", train.train), ("export", export_.export), ("compile", compile_.compile_))),
     (
         "With a compiled network",

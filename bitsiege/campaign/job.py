@@ -1,0 +1,271 @@
+"""A campaign from its configuration to its results."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bitsiege.campaign.config import CampaignConfig
+from bitsiege.campaign.digests import images_digest
+from bitsiege.campaign.executors import Executor, Order
+from bitsiege.campaign.merge import merge_cell, merged_result
+from bitsiege.campaign.models import Model, prepare_models
+from bitsiege.campaign.plan import Cell, Images, Shard, make_plan, make_work
+from bitsiege.campaign.store import MARKER, PLAN, SUMMARY, CampaignDirectory, plan_json, read_plan
+from bitsiege.campaign.summary import summarise
+from bitsiege.campaign.work import Files
+from bitsiege.pipeline.digests import distribution_version
+from bitsiege.pipeline.store import write_json
+from bitsiege.progress import Progress, Task
+from export.errors import InputError
+from quant_models.data import load_dataset
+
+TIMINGS = "timing.json"
+_POLL_S = 0.5
+_SUMMARY_INTERVAL_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What the machine gives, which decides no result.
+
+    Attributes:
+        base: What relative paths in the configuration are relative to.
+        data_dir: Folder with data sets.
+        command: What was typed.
+    """
+
+    base: Path
+    data_dir: Path | None = None
+    command: str = ""
+
+
+def run_campaign(
+    config: CampaignConfig,
+    path: Path,
+    *,
+    surroundings: Surroundings,
+    make_executor: Callable[[], Executor],
+    progress: Progress,
+) -> dict[str, Any]:
+    """Run a campaign, or the rest of it.
+
+    Args:
+        config: What to do.
+        path: Its folder; it is created, or goes on where it stopped.
+        surroundings: What the machine gives.
+        make_executor: Called if there is anything to compute.
+        progress: Who listens.
+
+    Returns:
+        What ``campaign.json`` holds.
+
+    Raises:
+        BitsiegeError: A shard failed; those that are done are kept.
+    """
+    directory = CampaignDirectory(path)
+    directory.open()
+    with directory.locked():
+        directory.sweep_shards()
+        write_json(path / MARKER, {"kind": "campaign", "name": config.name})
+        images = _load_images(config, surroundings.data_dir)
+        models = prepare_models(config.models, directory, base=surroundings.base, progress=progress)
+        cells = make_plan(config, models, images)
+        about = _about(config, models, images)
+        write_json(path / PLAN, {"about": about, "cells": plan_json(cells)})
+        run = _Run(directory, config, about, cells, models, images)
+        run.finish(make_executor, progress)
+        summary = run.write_summary()
+        _write_timing(directory, cells, surroundings)
+    return summary
+
+
+def campaign_status(path: Path) -> dict[str, Any]:
+    """Return what a campaign's folder holds by now, finished or not; it may be running.
+
+    Raises:
+        InputError: The folder is no campaign's.
+    """
+    about, cells = read_plan(path)
+    directory = CampaignDirectory(path)
+    return summarise(about, cells, directory.read_record, lambda cell: merged_result(directory, cell))
+
+
+class _Run:
+    """One process's part in a campaign."""
+
+    def __init__(
+        self,
+        directory: CampaignDirectory,
+        config: CampaignConfig,
+        about: dict[str, Any],
+        cells: list[Cell],
+        models: list[Model],
+        images: Images,
+    ) -> None:
+        self._directory = directory
+        self._config = config
+        self._about = about
+        self._cells = cells
+        self._models = {model.name: model for model in models}
+        self._images = images
+        self._records: dict[str, dict[str, Any]] = {}
+        self._merged: dict[str, dict[str, Any]] = {}
+        self._written_s = time.monotonic()
+        # Two entries with other names but equal settings share their shards.
+        self._owners: dict[str, list[tuple[Cell, Shard]]] = {}
+        for cell in cells:
+            for shard in cell.shards:
+                self._owners.setdefault(shard.key, []).append((cell, shard))
+
+    def finish(self, make_executor: Callable[[], Executor], progress: Progress) -> None:
+        """Compute what is missing, and merge each cell that is whole."""
+        for key in self._owners:
+            record = self._directory.read_record(key)
+            if record is not None:
+                self._records[key] = record
+        for cell in self._cells:
+            self._merge(cell)
+        waiting = deque(key for key in self._owners if key not in self._records)
+        if waiting:
+            total = len(self._owners)
+            if self._records:
+                progress.note(f"{len(self._records)} of {total} shards are there already")
+            with progress.task("shards", total=total) as task, _closing(make_executor()) as executor:
+                self._work(executor, waiting, _Eta(task, len(self._records), total))
+
+    def write_summary(self) -> dict[str, Any]:
+        """Write ``campaign.json`` as things stand."""
+        summary = summarise(
+            self._about, self._cells, self._records.get, lambda cell: self._merged.get(cell.folder)
+        )
+        write_json(self._directory.path / SUMMARY, summary)
+        self._written_s = time.monotonic()
+        return summary
+
+    def _work(self, executor: Executor, waiting: deque[str], eta: _Eta) -> None:
+        flying: set[str] = set()
+        while waiting or flying:
+            self._submit(executor, waiting, flying)
+            for key, files in executor.collect(_POLL_S):
+                flying.remove(key)
+                self._keep(key, files)
+                for cell, _ in self._owners[key]:
+                    self._merge(cell)
+                eta.update(len(self._records))
+            if time.monotonic() - self._written_s > _SUMMARY_INTERVAL_S:
+                self.write_summary()
+
+    def _submit(self, executor: Executor, waiting: deque[str], flying: set[str]) -> None:
+        """Hand out what can be computed now, in order; what can't stays."""
+        for _ in range(len(waiting)):
+            if not executor.accepts(None):
+                return
+            key = waiting.popleft()
+            cell, shard = self._owners[key][0]
+            ready = not shard.after or shard.after in self._records
+            if ready and executor.accepts(shard.resource):
+                executor.submit(self._order(cell, shard))
+                flying.add(key)
+            else:
+                waiting.append(key)
+
+    def _order(self, cell: Cell, shard: Shard) -> Order:
+        model = self._models[cell.model]
+        work = make_work(shard, cell, model, self._images, draw_seed=self._config.replay.draw_seed)
+        if shard.after:
+            work = replace(work, crafted=self._directory.read_files(shard.after))
+        return Order(work=work, model=model, resource=shard.resource)
+
+    def _keep(self, key: str, files: Files) -> None:
+        self._directory.write_shard(key, files)
+        record = self._directory.read_record(key)
+        if record is None:
+            raise InputError(f"the shard {key} came back damaged", hint="the same command goes on")
+        self._records[key] = record
+
+    def _merge(self, cell: Cell) -> None:
+        if all(shard.key in self._records for shard in cell.shards):
+            found = merged_result(self._directory, cell)
+            order = self._config.replay.targets
+            self._merged[cell.folder] = found or merge_cell(self._directory, cell, order=order)
+
+
+class _Eta:
+    """Says how far the shards are, and when they will be done at the rate of this process."""
+
+    def __init__(self, task: Task, done: int, total: int) -> None:
+        self._task, self._begun, self._total = task, done, total
+        self._start_s = time.monotonic()
+        task.update(done)
+
+    def update(self, done: int) -> None:
+        """Count."""
+        rate = (done - self._begun) / max(time.monotonic() - self._start_s, 1e-9)
+        left_s = (self._total - done) / rate if rate else 0.0
+        self._task.update(done, note=f"{duration(left_s)} left")
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words of one unit or two."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+@contextmanager
+def _closing(executor: Executor) -> Generator[Executor]:
+    try:
+        yield executor
+    finally:
+        executor.close()
+
+
+def _load_images(config: CampaignConfig, data_dir: Path | None) -> Images:
+    test = load_dataset(config.data.name, data_dir=data_dir).test
+    first, count = config.data.first, config.data.images
+    if first >= len(test):
+        raise InputError(f"{config.data.name} has {len(test)} test images, data.first is {first}")
+    end = len(test) if count is None else min(first + count, len(test))
+    return Images(
+        images=np.ascontiguousarray(test.images[first:end]), labels=test.labels[first:end], first=first
+    )
+
+
+def _about(config: CampaignConfig, models: list[Model], images: Images) -> dict[str, Any]:
+    return {
+        "name": config.name,
+        "data": {
+            "name": config.data.name,
+            "first": images.first,
+            "images": len(images.images),
+            "sha256": images_digest(images.images, images.labels),
+        },
+        "models": [model.facts() for model in models],
+        "replay": config.replay.model_dump(mode="json"),
+        "shard_images": config.shard_images,
+        "config": config.model_dump(mode="json", exclude_none=True),
+    }
+
+
+def _write_timing(directory: CampaignDirectory, cells: list[Cell], surroundings: Surroundings) -> None:
+    """Write what depends on the machine: never part of a result."""
+    shards = {shard.key: directory.read_timing(shard.key) for cell in cells for shard in cell.shards}
+    timing = {
+        "command": surroundings.command,
+        "bitsiege": distribution_version("bitsiege"),
+        "seconds": sum(float(found.get("seconds", 0)) for found in shards.values()),
+        "workers": sorted({str(found["worker"]) for found in shards.values() if "worker" in found}),
+        "shards": shards,
+    }
+    write_json(directory.path / TIMINGS, timing)

@@ -1,0 +1,191 @@
+"""One piece of work, and the function that does it: bytes in, bytes out, anywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import tempfile
+import threading
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from attacks.archive import load_attack
+from bitsiege.campaign.answers import ANSWERS, Playback, answers_bytes, read_answers, recorder
+from bitsiege.campaign.bench import Bench, bench_for
+from bitsiege.campaign.digests import bytes_digest, code_digests
+from bitsiege.crafting import craft
+from bitsiege.progress import SilentProgress
+from bitsiege.replaying import replay_limited
+from bitsiege.targets import draws_weights
+from export.errors import InputError
+from export.graph import IntArray
+from hw.target import ImageArray, Target
+
+FORMAT_VERSION = 1
+ARCHIVE = "attack.npz"
+RECORD = "shard.json"
+TIMING = "timing.json"
+_TIMES = ("seconds", "images_per_second")
+
+Files = dict[str, bytes]
+
+# One shard at a time in a process: modules and native targets are not shared between threads.
+_one_at_a_time = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Work:
+    """What a worker needs beside the build.
+
+    Attributes:
+        key: Of the shard.
+        build: Digest of the build's files.
+        attack: Name of the attack.
+        parameters: Its parameters, eps and seed included.
+        oracle: Target that a black-box attack asks.
+        images: uint8 ``(N, H, W, C)``.
+        labels: int64 ``(N,)``.
+        first: Index of the first image in its data set.
+        targets: Who computes, and how many of the images; the first one is compared with.
+        draw_seed: Of drawn weights.
+        code: Digest of the code that made the key; a worker with other code refuses.
+        crafted: Files of the shard that crafted the images, where a board only has to compute them.
+    """
+
+    key: str
+    build: str
+    attack: str
+    parameters: Mapping[str, Any]
+    oracle: str
+    images: ImageArray
+    labels: IntArray
+    first: int
+    targets: tuple[tuple[str, int], ...]
+    draw_seed: int
+    code: str
+    crafted: Files | None = None
+
+
+def compute(work: Work, build: Path | bytes, cache_dir: Path | None = None) -> Files:
+    """Craft the images, or take those that are crafted, and let every target compute them.
+
+    Args:
+        work: What to do.
+        build: The build's folder, or its files as `bench.pack_build` makes them.
+        cache_dir: Where native code is kept.
+
+    Returns:
+        The shard's files by name. All but ``timing.json`` follow from ``work`` alone.
+
+    Raises:
+        InputError: This process runs other code than the one that made the key, or the attack doesn't fit.
+        BitsiegeError: Whatever crafting or a target raises.
+    """
+    if code_digests() != work.code:
+        raise InputError(
+            f"the worker on {platform.node()} runs another version of bitsiege or of a library",
+            hint="install the same versions on all workers and start them again",
+        )
+    with _one_at_a_time, _one_torch_thread(), tempfile.TemporaryDirectory(prefix="bitsiege-shard-") as name:
+        start_s = time.monotonic()
+        bench = bench_for(work.build, build, cache_dir)
+        files, target_seconds = _compute(work, bench, Path(name))
+        timing = {
+            "seconds": time.monotonic() - start_s,
+            "targets": target_seconds,
+            "worker": f"{platform.node()}:{os.getpid()}",
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+    return {**files, TIMING: _json(timing)}
+
+
+def _compute(work: Work, bench: Bench, folder: Path) -> tuple[Files, dict[str, float]]:
+    archive_path = folder / ARCHIVE
+    made: dict[str, Any] = {}
+    if work.crafted is None:
+        made = craft(
+            bench.build,
+            work.attack,
+            work.parameters,
+            work.images,
+            work.labels,
+            archive_path,
+            progress=SilentProgress(),
+            first_index=work.first,
+            oracle=work.oracle,
+            cache_dir=bench.cache_dir,
+            draw_seed=work.draw_seed,
+        )
+    else:
+        archive_path.write_bytes(work.crafted[ARCHIVE])
+    archive = load_attack(archive_path)
+    recorders = [
+        recorder(bench.target(name, work.draw_seed), first_frame=work.first) for name, _ in work.targets
+    ]
+    asked: list[Target] = [*recorders]
+    if work.crafted is not None:
+        (folder / ANSWERS).write_bytes(work.crafted[ANSWERS])
+        baseline, answers = next(iter(read_answers(folder / ANSWERS).items()))
+        asked.insert(0, Playback(baseline, answers, archive))
+    report = replay_limited(
+        archive,
+        asked,
+        graph_hash=bench.build.graph_hash,
+        limits={name: count for name, count in work.targets if count < len(archive)},
+        trace=True,
+        progress=SilentProgress(),
+        label=work.key,
+        draw_seed=work.draw_seed if draws_weights(bench.build.graph) else None,
+    )
+    replay, seconds = timeless(report.to_json())
+    replay["targets"] = [entry for entry in replay["targets"] if entry["target"] in dict(work.targets)]
+    files = {ANSWERS: answers_bytes({part.name: part.answers() for part in recorders})}
+    if work.crafted is None:
+        files[ARCHIVE] = archive_path.read_bytes()
+    record = {
+        "version": FORMAT_VERSION,
+        "key": work.key,
+        "first": work.first,
+        "count": len(archive),
+        "crafted": made,
+        "replay": replay,
+        "files": {name: bytes_digest(data) for name, data in files.items()},
+    }
+    return {**files, RECORD: _json(record)}, seconds
+
+
+def timeless(replay: dict[str, Any]) -> tuple[dict[str, Any], dict[str, float]]:
+    """Split a replay's JSON into what follows from the work and the seconds that each target took."""
+    seconds: dict[str, float] = {}
+    targets: list[dict[str, Any]] = []
+    for entry in replay["targets"]:
+        seconds[entry["target"]] = entry["clean"]["seconds"] + entry["adversarial"]["seconds"]
+        images = {
+            name: {key: value for key, value in entry[name].items() if key not in _TIMES}
+            for name in ("clean", "adversarial")
+        }
+        targets.append({**entry, **images})
+    return {**replay, "targets": targets}, seconds
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
+
+
+@contextmanager
+def _one_torch_thread() -> Generator[None]:
+    """Another number of threads rounds otherwise, so another image could come out."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
