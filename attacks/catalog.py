@@ -8,19 +8,26 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
+from attacks.apgd import ApgdCe, ApgdDlr
 from attacks.base import Attack
 from attacks.bim import Bim
+from attacks.cw import CarliniWagner
+from attacks.deepfool import DeepFool
 from attacks.estimators import Estimator
 from attacks.fgsm import Fgsm
 from attacks.goal import Goal
 from attacks.gradient import Form
+from attacks.jsma import Jsma
 from attacks.objectives import Objective
 from attacks.pgd import Pgd
+from attacks.square import Square
 from attacks.temperature import Scaling
 from attacks.threat import Norm
 from export.errors import InputError
 
-ATTACKS: Mapping[str, type[Attack]] = {attack.name: attack for attack in (Fgsm, Bim, Pgd)}
+ATTACKS: Mapping[str, type[Attack]] = {
+    attack.name: attack for attack in (Fgsm, Bim, Pgd, ApgdCe, ApgdDlr, CarliniWagner, DeepFool, Jsma, Square)
+}
 _CHOICES: Mapping[str, type[StrEnum]] = {
     "goal": Goal,
     "norm": Norm,

@@ -85,11 +85,15 @@ class Evaluation:
     def better_of(self, other: Evaluation) -> Evaluation:
         """Return the better images of both: those that succeed, then the higher loss; ``other`` on a tie."""
         gains = torch.where(self.success == other.success, self.loss > other.loss, self.success)
+        return self.where(gains, other)
+
+    def where(self, chosen: Tensor, other: Evaluation) -> Evaluation:
+        """Return own images where ``chosen``, bool ``(N,)``, says so, and the other's elsewhere."""
         return Evaluation(
-            position=torch.where(gains[:, None, None, None], self.position, other.position),
-            logits=torch.where(gains[:, None], self.logits, other.logits),
-            loss=torch.where(gains, self.loss, other.loss),
-            success=torch.where(gains, self.success, other.success),
+            position=torch.where(chosen[:, None, None, None], self.position, other.position),
+            logits=torch.where(chosen[:, None], self.logits, other.logits),
+            loss=torch.where(chosen, self.loss, other.loss),
+            success=torch.where(chosen, self.success, other.success),
         )
 
 

@@ -54,6 +54,8 @@ class GradientAttack(Attack, ABC):
         form: On the grid, or as published and rounded afterwards.
         eot: Draws of drawn weights that each gradient is the mean of.
         fixed_draw: Whether all steps see the same draws of drawn weights, as one unrolled graph does.
+        scoring_draws: Fresh draws of drawn weights whose mean logits decide about success in the end; 1
+            leaves it to the draw that the attack saw.
         objective: What the attack maximises, where it doesn't have an objective of its own.
         estimator: What stands in for the derivative of the signs.
         scaling: Whether ``temperature`` is found from the network's Jacobian instead, see
@@ -66,6 +68,7 @@ class GradientAttack(Attack, ABC):
     form: Form = Form.GRID
     eot: int = 1
     fixed_draw: bool = False
+    scoring_draws: int = 1
     objective: Objective = Objective.CE
     estimator: Estimator = Estimator.MODEL
     scaling: Scaling = Scaling.FIXED
@@ -79,6 +82,7 @@ class GradientAttack(Attack, ABC):
         )
         check_choice("form", self.form, tuple(Form))
         require_count("the number of draws eot", self.eot, least=1)
+        require_count("the number of scoring_draws", self.scoring_draws, least=1)
         check_choice("objective", self.objective, tuple(Objective))
         check_choice("estimator", self.estimator, tuple(Estimator))
         check_choice("scaling", self.scaling, tuple(Scaling))
@@ -235,11 +239,19 @@ class GradientAttack(Attack, ABC):
     ) -> tuple[Evaluation, Tensor]:
         """Return what was found on the grid, and the success before rounding."""
         if self.on_grid:
-            found = self.search(landscape, clean, budget)
+            found = self._scored(landscape, self.search(landscape, clean, budget))
             return found, found.success
         with unrounded(landscape.model):
             found = self.search(landscape, landscape.look(clean.position), budget)
-        return landscape.look(rounded(found.position, clean.position, budget)), found.success
+            found = self._scored(landscape, found)
+        seen = landscape.look(rounded(found.position, clean.position, budget))
+        return self._scored(landscape, seen), found.success
+
+    def _scored(self, landscape: Landscape, found: Evaluation) -> Evaluation:
+        """Judge drawn weights on draws that the attack hasn't seen."""
+        if self.scoring_draws == 1 or not landscape.is_drawn:
+            return found
+        return landscape.confirm(found.position, self.scoring_draws)
 
 
 def pixels_of(images: ImageArray) -> Tensor:
