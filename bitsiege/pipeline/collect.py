@@ -25,6 +25,7 @@ from bitsiege.pipeline.steps import (
     replay_step,
 )
 from bitsiege.pipeline.store import MARKER, RunDirectory, read_json
+from bitsiege.report.distance import Curve, accuracy_over_distance, breaking_distances, distances
 from bitsiege.report.model import (
     DatasetInfo,
     Divergence,
@@ -92,7 +93,9 @@ def _collect(directory: RunDirectory, config: RunConfig, command: str) -> Report
         targets=_targets(first, config, read_json(directory.folder("targets") / TIMING)),
         clean=_clean(list(replays.values()), build),
         points=tuple(
-            _attacked(pair[0], replay, build, directory.folder(attack_step(*pair)) / ARCHIVE)
+            _attacked(
+                *pair, replay, build, directory.folder(attack_step(*pair)) / ARCHIVE, config.replay.draw_seed
+            )
             for pair, replay in replays.items()
         ),
         examples=_examples(directory, build, pairs, config.replay.draw_seed),
@@ -181,15 +184,36 @@ def _clean(replays: list[dict[str, Any]], build: Build) -> Point:
     return Point(attack="clean", epsilon=0, pixel_steps=0, **_answers(worst, "clean", build))
 
 
-def _attacked(attack: AttackConfig, replay: Mapping[str, Any], build: Build, archive: Path) -> Point:
+def _attacked(
+    attack: AttackConfig,
+    epsilon: float | None,
+    replay: Mapping[str, Any],
+    build: Build,
+    archive: Path,
+    draw_seed: int,
+) -> Point:
     return Point(
         attack=attack.label,
         epsilon=replay["eps"],
         pixel_steps=replay["perturbation"]["radius"],
+        norm=replay["norm"],
+        bounded=epsilon is not None,
+        distances=() if epsilon is not None else _distances(load_attack(archive), build, draw_seed),
         parameters=replay["parameters"],
         archive_sha256=file_digest(archive),
         **_answers(replay, "adversarial", build),
     )
+
+
+def _distances(archive: AttackArchive, build: Build, draw_seed: int) -> Curve:
+    """Accuracy over the distance that each image needed; the definition in NumPy judges."""
+    reference = ReferenceTarget(build.graph, seed=draw_seed)
+    broken = breaking_distances(
+        distances(archive.originals, archive.adversarial, archive.norm),
+        clean_wrong=reference.infer(archive.originals).labels != archive.labels,
+        wrong=reference.infer(archive.adversarial).labels != archive.labels,
+    )
+    return accuracy_over_distance(broken)
 
 
 def _answers(replay: Mapping[str, Any], images: str, build: Build) -> dict[str, Any]:
@@ -249,7 +273,7 @@ def _examples(
         for image in fooled:
             seen = {example.label for example in chosen}
             if int(archive.labels[image]) not in seen:
-                chosen.append(_example(attack.label, archive, int(image), before, after))
+                chosen.append(_example(attack, archive, int(image), before, after))
             if len(chosen) == _EXAMPLES:
                 return tuple(sorted(chosen, key=lambda example: example.label))
     return tuple(sorted(chosen, key=lambda example: example.label))
@@ -261,11 +285,13 @@ def _mildest_first(pairs: list[tuple[AttackConfig, float | None]]) -> list[tuple
     return sorted(pairs, key=lambda pair: (pair[1] or math.inf, -order[pair]))
 
 
-def _example(attack: str, archive: AttackArchive, image: int, before: Any, after: Any) -> Example:
+def _example(attack: AttackConfig, archive: AttackArchive, image: int, before: Any, after: Any) -> Example:
     original, adversarial = archive.originals[image], archive.adversarial[image]
     return Example(
-        attack=attack,
+        attack=attack.label,
         epsilon=archive.eps,
+        norm=archive.norm,
+        bounded=bool(attack.epsilons),
         image=image,
         label=int(archive.labels[image]),
         before=int(before[image]),

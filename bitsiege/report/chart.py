@@ -11,7 +11,9 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from bitsiege.report.model import Point, Report, TargetResult
+from bitsiege.report.distance import norm_sign, norm_unit
+from bitsiege.report.model import Example, Point, Report, TargetResult
+from bitsiege.report.plot import Frame, Series, plot, round_ticks
 from bitsiege.report.svg import element, line, picture, text
 
 _WIDTH, _HEIGHT = 500, 340
@@ -43,8 +45,11 @@ def attack_names(report: Report) -> list[str]:
 
 
 def accuracy_chart(report: Report, attack: str) -> Markup:
-    """Draw accuracy over epsilon for one attack, all targets."""
-    points = [report.clean, *(point for point in report.points if point.attack == attack)]
+    """Draw accuracy for one attack: over epsilon on all targets, or over distance where it had no budget."""
+    found = [point for point in report.points if point.attack == attack]
+    if not all(point.bounded for point in found):
+        return distance_chart(found[0], 1 / report.hardware.layers[-1].outputs)
+    points = [report.clean, *found]
     names = [target.name for target in report.targets]
     largest = max(point.epsilon for point in points)
     xs = [_LEFT + 14 + (_WIDTH - _LEFT - _RIGHT - 28) * (p.epsilon / largest) for p in points]
@@ -54,11 +59,30 @@ def accuracy_chart(report: Report, attack: str) -> Markup:
         _HEIGHT,
         title,
         _description(points, names),
-        text(_LEFT, 18, attack.upper(), class_="t-head"),
+        text(_LEFT, 18, _heading(points[-1]), class_="t-head"),
         *_axes(points, xs, 1 / report.hardware.layers[-1].outputs),
         *_curves(points, xs, names),
         *_value_labels(points, xs),
     )
+
+
+def distance_chart(point: Point, chance: float) -> Markup:
+    """Draw accuracy over the distance that an attack without a budget needed, by the first target."""
+    largest = max((distance for distance, _ in point.distances), default=0.0) or 1.0
+    frame = Frame(
+        largest=1.05 * largest,
+        ticks=round_ticks(largest),
+        caption=f"distance: {norm_unit(point.norm)}",
+        chance=chance,
+    )
+    curve = Series(name=point.results[0].target, points=point.distances, staircase=True)
+    return plot(_heading(point), frame, [curve])
+
+
+def _heading(point: Point) -> str:
+    """The attack, and its norm where that isn't the usual one."""
+    sign = "" if point.norm == "linf" and point.bounded else f" · {norm_sign(point.norm)}"
+    return point.attack.upper() + sign + ("" if point.bounded else ", smallest change")
 
 
 def legend(report: Report) -> Markup:
@@ -84,6 +108,28 @@ def legend(report: Report) -> Markup:
     return element("div", *entries, class_="legend")
 
 
+def grid_text(point: Point) -> str:
+    """Return a budget in whole numbers, as people write it."""
+    match point.norm:
+        case "linf":
+            return f"{point.pixel_steps}/255"
+        case "l0":
+            return f"{point.pixel_steps:,} pixels"
+        case _:
+            return f"√{point.pixel_steps:,}/255"
+
+
+def budget_text(point: Point | Example) -> str:
+    """Return a budget as people write it; empty for the clean images."""
+    if not point.epsilon:
+        return ""
+    if not point.bounded:
+        return f"smallest {norm_sign(point.norm)}"
+    return (
+        f"{norm_sign(point.norm)} ε = {point.epsilon:g}" if point.norm != "linf" else f"ε = {point.epsilon:g}"
+    )
+
+
 def _y(accuracy: float) -> float:
     return _TOP + (_HEIGHT - _TOP - _BOTTOM) * (1 - accuracy)
 
@@ -103,11 +149,11 @@ def _axes(points: Sequence[Point], xs: Sequence[float], chance: float) -> list[M
         x, point = xs[index], points[index]
         label = "clean" if point.epsilon == 0 else f"{point.epsilon:g}"
         parts.append(text(x, base + 28, label, class_="t-tick", text_anchor="middle"))
-        if point.epsilon:
-            steps = f"{point.pixel_steps}/255"
+        if point.epsilon and point.norm != "l2":
+            steps = grid_text(point)
             parts.append(text(x, base + 42, steps, class_="t-small", text_anchor="middle"))
     middle = (_LEFT + right) / 2
-    caption = "ε: largest change of a pixel"
+    caption = f"ε: {norm_unit(points[-1].norm)}"
     parts.append(text(middle, _HEIGHT - 8, caption, class_="t-small", text_anchor="middle"))
     return parts
 

@@ -155,8 +155,11 @@ class Point(Record):
 
     Attributes:
         attack: Name of the attack; ``clean`` for none.
-        epsilon: Largest change of a pixel as a part of its range; 0 for clean.
-        pixel_steps: The same in steps of 8 bits.
+        epsilon: Budget in the unit of the norm; 0 for clean. An attack without one has the largest distance.
+        pixel_steps: The same in whole numbers: steps of 8 bits for L∞, squared steps for L2, pixels for L0.
+        norm: What the budget measures: linf, l2 or l0.
+        bounded: Whether the attack had a budget; without one it looked for the smallest change.
+        distances: Of an attack without a budget: accuracy as a staircase over distance, by the first target.
         parameters: What else the attack was given.
         archive_sha256: Hash of the file with the images; None for clean.
         results: One entry a target.
@@ -166,6 +169,9 @@ class Point(Record):
     attack: str
     epsilon: float
     pixel_steps: int
+    norm: str = "linf"
+    bounded: bool = True
+    distances: tuple[tuple[float, float], ...] = ()
     parameters: dict[str, Any] = {}
     archive_sha256: str | None = None
     results: tuple[TargetResult, ...]
@@ -178,6 +184,8 @@ class Example(Record):
     Attributes:
         attack: Name of the attack.
         epsilon: Its epsilon.
+        norm: What it measures.
+        bounded: Whether the attack had a budget.
         image: Index in the set.
         label: The right label.
         before: Label that the network gave to the original.
@@ -189,6 +197,8 @@ class Example(Record):
 
     attack: str
     epsilon: float
+    norm: str = "linf"
+    bounded: bool = True
     image: int
     label: int
     before: int

@@ -12,7 +12,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from bitsiege.report.chart import accuracy_chart, attack_names, legend
+from bitsiege.report.chart import accuracy_chart, attack_names, budget_text, grid_text, legend
 from bitsiege.report.model import Example, Report, TargetResult
 from bitsiege.report.pipeline_drawing import pipeline_drawing
 from bitsiege.report.svg import difference_pixels, png_data_uri
@@ -27,6 +27,7 @@ class _Card:
     """One entry of the gallery, ready to show."""
 
     example: Example
+    budget: str
     original: str
     adversarial: str
     difference: str
@@ -44,13 +45,17 @@ def write_report(report: Report, directory: Path) -> tuple[Path, Path]:
 
 def render(report: Report) -> str:
     """Return the page."""
-    return _template().render(
+    return template("report.html.j2").render(
         report=report,
         charts=[accuracy_chart(report, attack) for attack in attack_names(report)],
         legend=legend(report),
         pipeline=pipeline_drawing(report.hardware, report.dataset.input_shape),
         cards=[_card(example) for example in report.examples],
-        worst=min(report.points, key=lambda point: point.results[0].accuracy, default=None),
+        worst=min(
+            (point for point in report.points if point.bounded),
+            key=lambda point: point.results[0].accuracy,
+            default=None,
+        ),
         totals=[_totals(report, target.name) for target in report.targets],
         iis={target.name: target.ii_cycles for target in report.targets},
         config=json.dumps(report.config, indent=2),
@@ -109,6 +114,7 @@ def _card(example: Example) -> _Card:
     adversarial = np.array(example.adversarial, np.uint8)
     return _Card(
         example=example,
+        budget=budget_text(example),
         original=png_data_uri(_visible(original)),
         adversarial=png_data_uri(_visible(adversarial)),
         difference=png_data_uri(difference_pixels(original, adversarial)),
@@ -121,7 +127,8 @@ def _visible(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 @cache
-def _template() -> Template:
+def template(name: str) -> Template:
+    """Return a page's template, with what all pages write alike."""
     environment = Environment(
         loader=PackageLoader("bitsiege.report", "templates"),
         autoescape=True,
@@ -129,8 +136,15 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, quantity=quantity, duration=duration, css=_css)
-    return environment.get_template("report.html.j2")
+    environment.filters.update(
+        percent=percent,
+        quantity=quantity,
+        duration=duration,
+        css=_css,
+        budget=budget_text,
+        grid=grid_text,
+    )
+    return environment.get_template(name)
 
 
 def _css(name: str) -> Markup:

@@ -189,6 +189,47 @@ def test_agreement_and_divergence_are_said():
     assert "rtl demo parts" in bad
 
 
+def with_norms() -> Report:
+    """A report with an L2 budget, an L0 budget and an attack without one."""
+    report = make_report()
+    about = {"results": answers(0.3), "pixel_steps": 97, "attack": "demo"}
+    points = (
+        Point(**about | {"attack": "pgd-l2", "epsilon": 1.5, "norm": "l2"}),
+        Point(**about | {"attack": "jsma", "epsilon": 0.125, "norm": "l0", "pixel_steps": 2}),
+        Point(
+            **about | {"attack": "cw", "epsilon": 28.0, "norm": "l2"},
+            bounded=False,
+            distances=((0.0, 0.9), (0.5, 0.4), (2.0, 0.1)),
+        ),
+    )
+    return report.model_copy(update={"points": points})
+
+
+def test_each_norm_says_what_it_measures():
+    report = with_norms()
+    text = render(report)
+    assert Page(text).open == []
+    for part in (
+        "L2 ε = 1.5",
+        "√97/255",
+        "2 pixels",
+        "smallest L2",
+        "PGD-L2 · L2",
+        "CW · L2, smallest change",
+    ):
+        assert part in text
+    assert "97/255</span>" not in text.replace("√97/255", "")
+    assert "28" not in re.findall(r"ε = (\S+?)[<,]", text)
+
+
+def test_an_attack_without_a_budget_is_drawn_over_distance():
+    root = ET.fromstring(accuracy_chart(with_norms(), "cw"))
+    paths = [path for path in root.iter("path") if "stairs" in path.attrib["class"]]
+    assert len(paths) == 1
+    assert paths[0].attrib["d"].count("V") == 2
+    assert [e.text for e in root.iter("text") if e.attrib["class"] == "t-tick"][-1] == "2"
+
+
 def test_what_a_reader_looks_for_is_there():
     text = render(make_report())
     for part in (
