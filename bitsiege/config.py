@@ -133,6 +133,11 @@ class TrainSection(Section):
         adversarial_delay: First epochs without adversarial images.
         adversarial_ramp: Epochs after those in which epsilon rises from 0.
         adversarial_share: Weight of the adversarial images' loss; the rest is the same images' own.
+        teacher: Name of a shipped network, or path of a checkpoint, to learn from; empty for none.
+        distill_temperature: Divides the logits of both in the distance to the teacher.
+        distill_share: Weight of that distance; the rest is the labels' loss.
+        sign_noise: Noise in front of hidden signs in training: half-width or standard deviation; 0 for none.
+        sign_noise_kind: ``uniform`` or ``gaussian``.
         frozen_means: Leave the means of drawn weights as they start.
         seed: Of weights, hold-out, order and distortions.
         threads: Threads of PyTorch; another number gives other roundings, so other weights.
@@ -157,6 +162,11 @@ class TrainSection(Section):
     adversarial_delay: Annotated[int, Field(ge=0)] = 0
     adversarial_ramp: Annotated[float, Field(ge=0)] = 0.0
     adversarial_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    teacher: str = ""
+    distill_temperature: Annotated[float, Field(gt=0, le=1000)] = 4.0
+    distill_share: Annotated[float, Field(gt=0, le=1)] = 0.9
+    sign_noise: Annotated[float, Field(ge=0, le=100)] = 0.0
+    sign_noise_kind: Literal["uniform", "gaussian"] = "uniform"
     frozen_means: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
     threads: Annotated[int, Field(ge=1, le=1024)] = 1

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from export.errors import InputError
+
+NoiseKind = Literal["uniform", "gaussian"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,11 @@ class TrainConfig:
         adversarial_delay: First epochs without adversarial images.
         adversarial_ramp: Epochs after those in which the radius rises from 0, linearly.
         adversarial_share: Weight of the adversarial images' loss, in (0, 1]; the rest is their originals'.
+        teacher: Name of a shipped network, or path of a checkpoint, to learn from; empty for none.
+        distill_temperature: Divides the logits of both in the distance to the teacher.
+        distill_share: Weight of that distance, in (0, 1]; the rest is the labels' loss.
+        sign_noise: Noise in front of hidden signs in training: half-width or standard deviation; 0 for none.
+        sign_noise_kind: ``uniform`` or ``gaussian``.
         frozen_means: Leave the means of drawn weights as they start: only the other layers learn.
         seed: Of weights, hold-out, order and distortions.
         threads: torch's threads while training; another number gives other roundings, so other weights.
@@ -60,6 +68,11 @@ class TrainConfig:
     adversarial_delay: int = 0
     adversarial_ramp: float = 0.0
     adversarial_share: float = 1.0
+    teacher: str = ""
+    distill_temperature: float = 4.0
+    distill_share: float = 0.9
+    sign_noise: float = 0.0
+    sign_noise_kind: NoiseKind = "uniform"
     frozen_means: bool = False
     seed: int = 1
     threads: int = 1
@@ -82,6 +95,10 @@ class TrainConfig:
             "adversarial_delay": 0 <= self.adversarial_delay < self.epochs,
             "adversarial_ramp": 0 <= self.adversarial_ramp <= self.epochs - self.adversarial_delay,
             "adversarial_share": 0 < self.adversarial_share <= 1,
+            "distill_temperature": 0 < self.distill_temperature <= 1000,
+            "distill_share": 0 < self.distill_share <= 1,
+            "sign_noise": 0 <= self.sign_noise <= 100,
+            "sign_noise_kind": self.sign_noise_kind in get_args(NoiseKind),
             "seed": 0 <= self.seed < 1 << 63,
             "threads": 1 <= self.threads <= 1024,
         }

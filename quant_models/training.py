@@ -16,19 +16,21 @@ from typing import cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from export.errors import InputError
-from quant_models.adversarial import adversarial_images
 from quant_models.augment import mirror_half, random_affine
 from quant_models.checkpoint import CheckpointMetadata, save_checkpoint
 from quant_models.convspec import NetworkSpec
 from quant_models.data import Dataset, ImageSet
+from quant_models.evaluation import accuracy, as_tensors
+from quant_models.idx import read_bytes
 from quant_models.layers import WEIGHT_LAYERS, Scale, quantise_weights
 from quant_models.mlp import Network, build_model
+from quant_models.noise import add_sign_noise
+from quant_models.objective import Objective, load_teacher, teacher_path
 from quant_models.papernet import SignConv2d
 from quant_models.spec import MlpSpec
-from quant_models.stochastic import StochasticConv2d, set_frames
+from quant_models.stochastic import StochasticConv2d
 from quant_models.trainconfig import TrainConfig, adversarial_radius, learning_rate
 from quant_models.trainstate import TrainState, load_state, save_state
 
@@ -36,7 +38,6 @@ __all__ = ["EpochReport", "TrainConfig", "TrainResult", "accuracy", "train"]
 
 _ALGORITHM = 1
 _VERSIONED_PACKAGES = ("brevitas", "numpy", "torch")
-_EVALUATION_BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,26 +159,6 @@ def train(
     )
 
 
-@torch.no_grad()
-def accuracy(model: Network, images: ImageSet, *, seed: int = 0) -> float:
-    """Return the part of images whose largest logit (the first among equals) is the label's.
-
-    Args:
-        model: The network, in eval mode.
-        images: Images of its input shape.
-        seed: Of drawn weights, where the network has such: image i is frame i.
-    """
-    pixels, labels = _tensors(images)
-    right = 0
-    for start in range(0, len(labels), _EVALUATION_BATCH):
-        set_frames(model, seed=seed, first_frame=start)
-        logits = model(pixels[start : start + _EVALUATION_BATCH].float() / 255.0)
-        # NumPy's argmax promises the first of equal values.
-        predicted = np.argmax(logits.numpy(), axis=1)
-        right += int(np.count_nonzero(predicted == labels[start : start + _EVALUATION_BATCH].numpy()))
-    return right / len(labels)
-
-
 class _Run:
     """One training: the data as tensors, the optimiser, and the step."""
 
@@ -186,7 +167,7 @@ class _Run:
         self.config = config
         kept, held_out = _split(dataset.train, config)
         self.held_out = held_out
-        self.pixels, self.labels = _tensors(kept)
+        self.pixels, self.labels = as_tensors(kept)
         self.batch_size = min(config.batch_size, len(self.labels))
         self.steps = len(self.labels) // self.batch_size
         for layer in model.modules():
@@ -200,6 +181,8 @@ class _Run:
         # Convolutions are about 1.3 times faster on the CPU with the channels last.
         is_dense = isinstance(model.spec, MlpSpec)
         self.memory_format = torch.contiguous_format if is_dense else torch.channels_last
+        self.objective = Objective(model, config, load_teacher(config, model), self.memory_format)
+        add_sign_noise(model, config.sign_noise, config.sign_noise_kind)
 
     def epoch(self, state: TrainState) -> EpochReport:
         """Train one epoch and update ``state``."""
@@ -252,7 +235,7 @@ class _Run:
         if config.flip:
             images = mirror_half(images)
         images = images.contiguous(memory_format=self.memory_format)
-        loss = self._loss(images, labels, radius)
+        loss = self.objective.loss(images, labels, radius)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -262,21 +245,6 @@ class _Run:
             for scale in self.scales:
                 scale.weight.clamp_(min=Scale.lowest)
         return float(loss.detach())
-
-    def _loss(self, images: Tensor, labels: Tensor, radius: float) -> Tensor:
-        """Return the loss of the images, of adversarial ones in their place, or of both in their shares."""
-        if not radius:
-            return functional.cross_entropy(self.model(images), labels)
-        adversarial = adversarial_images(self.model, images, labels, radius=radius, config=self.config)
-        share = self.config.adversarial_share
-        if share == 1.0:
-            return functional.cross_entropy(self.model(adversarial), labels)
-        # One pass over both, so that BatchNorm's statistics are those of what the network will see.
-        both = torch.cat([images, adversarial]).contiguous(memory_format=self.memory_format)
-        clean, moved = self.model(both).chunk(2)
-        return (1 - share) * functional.cross_entropy(clean, labels) + share * functional.cross_entropy(
-            moved, labels
-        )
 
 
 def _is_clipped(layer: nn.Module) -> bool:
@@ -291,12 +259,6 @@ def _split(images: ImageSet, config: TrainConfig) -> tuple[ImageSet, ImageSet | 
         return images, None
     order = np.random.default_rng(config.seed).permutation(len(images))
     return images.take(order[count:]), images.take(order[:count])
-
-
-def _tensors(images: ImageSet) -> tuple[Tensor, Tensor]:
-    """Return uint8 ``(N, C, H, W)`` and int64 ``(N,)``."""
-    pixels = np.ascontiguousarray(np.moveaxis(images.images, 3, 1))
-    return torch.tensor(pixels), torch.tensor(images.labels)
 
 
 def _is_finished(state: TrainState, config: TrainConfig) -> bool:
@@ -316,6 +278,8 @@ def _check_fit(spec: NetworkSpec, dataset: Dataset) -> None:
 
 def _fingerprint(spec: NetworkSpec, dataset: Dataset, config: TrainConfig) -> str:
     parts = [_ALGORITHM, spec.to_dict(), asdict(config), dataset.train.fingerprint()]
+    if config.teacher:
+        parts.append(hashlib.sha256(read_bytes(teacher_path(config.teacher))).hexdigest())
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
