@@ -18,7 +18,9 @@ from export.errors import InputError
 from export.graph import DataflowGraph, Mvau, Node, Thresholding
 
 
-def apply_faults(graph: DataflowGraph, faults: Iterable[Fault]) -> DataflowGraph:
+def apply_faults(
+    graph: DataflowGraph, faults: Iterable[Fault], *, wide_logits: bool = False
+) -> DataflowGraph:
     """Return the network with faults in its weights and thresholds; the one given stays as it is.
 
     The faults strike in their order, so the same flip twice is none. Bits are changed in the number that
@@ -26,9 +28,15 @@ def apply_faults(graph: DataflowGraph, faults: Iterable[Fault]) -> DataflowGraph
     accumulator has. Where a channel's thresholds no longer ascend they are sorted, which computes the same,
     because hardware counts those that are reached.
 
+    Args:
+        graph: The network.
+        faults: What strikes.
+        wide_logits: Whether the logits may need more bits than without faults; in hardware, which keeps their
+            width, they then wrap around.
+
     Raises:
-        InputError: A fault names a node, place or bit that there is not, or an activation, or widens a stream
-            without thresholds: hardware keeps its width, where the sum would wrap around.
+        InputError: A fault names a node, place or bit that there is not, or an activation, or changes the
+            type of a stream without thresholds: hardware keeps its width, where the sum would wrap around.
     """
     by_node: dict[str, list[MemoryFault]] = {}
     for fault in faults:
@@ -47,6 +55,8 @@ def apply_faults(graph: DataflowGraph, faults: Iterable[Fault]) -> DataflowGraph
             node=unknown[0],
         )
     changed = tuple(_changed(graph, node, by_node.get(node.name, ())) for node in graph.nodes)
+    for node, faulty in zip(graph.nodes, changed, strict=True):
+        _check_type(node, faulty, is_last=node is graph.nodes[-1], wide_logits=wide_logits)
     return replace(graph, nodes=changed)
 
 
@@ -62,7 +72,6 @@ def _changed(graph: DataflowGraph, node: Node, faults: Iterable[MemoryFault]) ->
         if not isinstance(faulty, Mvau | Thresholding):
             raise InputError(f"{node.name} is a {node.op_type}: it has no thresholds", node=node.name)
         faulty = _with_thresholds(faulty, graph.shapes[node.name][-1], thresholds)
-    _check_type(graph, node, faulty)
     return faulty
 
 
@@ -90,10 +99,10 @@ def _with_thresholds(
     return with_threshold_codes(node, codes)
 
 
-def _check_type(graph: DataflowGraph, node: Node, faulty: Node) -> None:
+def _check_type(node: Node, faulty: Node, *, is_last: bool, wide_logits: bool) -> None:
     """Hardware's streams keep their width; a graph works out the width that its weights need."""
-    narrower = node is graph.nodes[-1] and faulty.out_type.width_bits < node.out_type.width_bits
-    if faulty.out_type != node.out_type and not narrower:
+    narrower = faulty.out_type.width_bits < node.out_type.width_bits
+    if faulty.out_type != node.out_type and not (is_last and (narrower or wide_logits)):
         raise InputError(
             f"{node.name}: with this fault its sums are {faulty.out_type}, hardware has {node.out_type}",
             hint="the sum could wrap around there, which a network of integers can't say",

@@ -133,6 +133,11 @@ def activation_values(codes: IntArray, dtype: DataType) -> IntArray:
     return _signed(codes, dtype.width_bits) if dtype.is_signed else codes
 
 
+def wrap(values: IntArray, dtype: DataType) -> IntArray:
+    """Return sums as a stream of a type holds them: they wrap around where they are too large for it."""
+    return values if dtype.is_bipolar else activation_values(activation_codes(values, dtype), dtype)
+
+
 def _unsigned(values: IntArray, bits: int) -> IntArray:
     return values & np.int64((1 << bits) - 1)
 

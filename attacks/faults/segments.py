@@ -53,15 +53,16 @@ class Cut:
         """Return values of the stream ``(N, ...)`` as images of the tail, uint8."""
         if self.tail is None:
             raise ValueError(f"nothing comes after {self.node}")
-        return tail_images(activation_codes(values, self.dtype), self.dtype, self.tail)
+        return pixels_of(activation_codes(values, self.dtype), self.dtype).reshape(
+            len(values), *self.tail.input_shape
+        )
 
 
-def tail_images(codes: IntArray, dtype: DataType, tail: DataflowGraph) -> ImageArray:
-    """Return codes of a stream ``(N, ...)`` as images of the network behind it."""
+def pixels_of(codes: IntArray, dtype: DataType) -> ImageArray:
+    """Return codes of a stream as the pixels that the network behind it takes for them."""
     # Thresholds count upwards, so the sign bit is turned: the least value becomes 0.
     signed = dtype.is_signed and not dtype.is_bipolar
-    ordered = codes ^ (1 << (dtype.width_bits - 1)) if signed else codes
-    return ordered.astype(np.uint8).reshape(len(codes), *tail.input_shape)
+    return (codes ^ (1 << (dtype.width_bits - 1)) if signed else codes).astype(np.uint8)
 
 
 def cut_graph(graph: DataflowGraph, name: str) -> Cut:

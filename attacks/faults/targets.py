@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from attacks.faults.apply import apply_faults
-from attacks.faults.codes import activation_codes, activation_values
+from attacks.faults.codes import activation_codes, activation_values, wrap
 from attacks.faults.model import ActivationFault, Fault, MemoryFault, check_range
 from attacks.faults.segments import Cut, cut_graph
 from export.draws import check_seed
@@ -35,7 +35,7 @@ def split_faults(faults: Iterable[Fault]) -> tuple[tuple[MemoryFault, ...], tupl
 
 
 def strike(values: IntArray, node: Node, faults: Iterable[ActivationFault]) -> IntArray:
-    """Return a node's output, int64 ``(N, ...)``, with faults in it."""
+    """Return a node's output, int64 ``(N, ...)``, with faults in it, in the type of the faultless node."""
     codes = activation_codes(values, node.out_type).reshape(len(values), -1)
     for fault in faults:
         codes[:, fault.element] = fault.effect.on(codes[:, fault.element], fault.bit)
@@ -85,7 +85,8 @@ class FaultyReference:
     def __init__(self, graph: DataflowGraph, faults: Sequence[Fault], *, seed: int = 0) -> None:
         check_seed(seed)
         memory, streams = split_faults(faults)
-        self.graph = apply_faults(graph, memory)
+        self.graph = apply_faults(graph, memory, wide_logits=True)
+        self._clean = {node.name: node for node in graph.nodes}
         self._strikes = faults_by_node(graph, streams)
         self.seed = seed
 
@@ -99,7 +100,10 @@ class FaultyReference:
         for node in self.graph.nodes:
             inputs = [streams[name] for name, _ in inputs_of(node)]
             values = compute_node(node, *inputs, seed=self.seed, first_frame=first_frame)
-            streams[node.name] = strike(values, node, self._strikes.get(node.name, ()))
+            clean = self._clean[node.name]
+            # Only logits can be too large: `apply_faults` refuses what changes another stream's type.
+            held = wrap(values, clean.out_type) if node is self.graph.nodes[-1] else values
+            streams[node.name] = strike(held, clean, self._strikes.get(node.name, ()))
         del streams[INPUT_TENSOR]
         return streams
 
@@ -133,8 +137,10 @@ class FaultyEmulator:
     ) -> None:
         memory, streams = split_faults(faults)
         strikes = faults_by_node(graph, streams)
-        rest: DataflowGraph | None = apply_faults(graph, memory)
+        rest: DataflowGraph | None = apply_faults(graph, memory, wide_logits=True)
         self.graph = rest
+        self._clean = {node.name: node for node in graph.nodes}
+        self._logits = graph.nodes[-1]
         self._parts: list[tuple[EmulatorTarget, Cut, list[ActivationFault]]] = []
         for name, struck in strikes.items():
             if rest is None:
@@ -151,23 +157,22 @@ class FaultyEmulator:
         """Compute the integer logits of uint8 images ``(N, H, W, C)``, the frames from ``first_frame`` on."""
         values = np.zeros((0, 0), np.int64)
         for head, cut, faults in self._parts:
-            node = next(node for node in cut.head.nodes if node.name == cut.node)
-            values = strike(head.infer(images, first_frame).logits, node, faults)
+            values = strike(head.infer(images, first_frame).logits, self._clean[cut.node], faults)
             if cut.tail is not None:
                 images = cut.images(values)
         if self._rest is None:
             return Inference(logits=values)
-        return self._rest.infer(images, first_frame)
+        return Inference(logits=wrap(self._rest.infer(images, first_frame).logits, self._logits.out_type))
 
     def trace(self, images: ImageArray, first_frame: int = 0) -> dict[str, IntArray]:
         """Return the nodes' outputs with their faults, int64 ``(N, ...)``, by name."""
         found: dict[str, IntArray] = {}
         for head, cut, faults in self._parts:
-            node = next(node for node in cut.head.nodes if node.name == cut.node)
             found |= head.trace(images, first_frame)
-            found[cut.node] = strike(found[cut.node], node, faults)
+            found[cut.node] = strike(found[cut.node], self._clean[cut.node], faults)
             if cut.tail is not None:
                 images = cut.images(found[cut.node])
         if self._rest is not None:
             found |= self._rest.trace(images, first_frame)
+        found[self._logits.name] = wrap(found[self._logits.name], self._logits.out_type)
         return {node.name: found[node.name] for node in self.graph.nodes if node.name in found}

@@ -72,6 +72,7 @@ class Design:
         taps: Inner streams.
         draws: Whether weights are drawn, so that the registers of bnn_control set seed and first frame.
         large: Whether the compiler shall optimise little, because there is far more code than time.
+        forceable: Whether bits of the inner streams can be forced in a debug library, which is slower still.
     """
 
     sources: tuple[Path, ...]
@@ -84,6 +85,7 @@ class Design:
     taps: tuple[Tap, ...] = ()
     draws: bool = False
     large: bool = False
+    forceable: bool = False
 
 
 def build_library(design: Design, *, debug: bool = False, cache_dir: Path | None = None) -> Path:
@@ -219,6 +221,8 @@ def _control_file(design: Design, *, debug: bool) -> str:
             for tap in design.taps
             for signal in ("tdata", "tvalid", "tready")
         ]
+    if debug and design.forceable:
+        lines += [f'forceable -module "{_TOP}" -var "{tap.prefix}_tdata"' for tap in design.taps]
     return "\n".join(lines) + "\n"
 
 
@@ -231,6 +235,7 @@ def _design_header(design: Design, *, debug: bool) -> str:
         "kPe": design.output_pe,
         "kLogitBytes": design.logit_bytes,
         "kLabelBytes": design.label_bytes,
+        "kTaps": len(design.taps),
     }
     if design.draws:
         constants |= {"kSeedAddress": SEED_ADDRESS, "kFrameAddress": FRAME_ADDRESS}
@@ -241,6 +246,7 @@ def _design_header(design: Design, *, debug: bool) -> str:
         f'#include "V{_TOP}___024root.h"',
         f"#define BITSIEGE_DEBUG {int(debug)}",
         f"#define BITSIEGE_CONTROL {int(design.draws)}",
+        f"#define BITSIEGE_FORCE {int(debug and design.forceable)}",
         *(f"constexpr int {name} = {value};" for name, value in constants.items()),
     ]
     if debug:

@@ -18,6 +18,8 @@ from export.errors import CheckFailedError, ToolError
 from export.graph import IntArray
 from hw.verilator.library import Design
 
+ByteArray = npt.NDArray[np.uint8]
+
 
 class _Status(IntEnum):
     """Outcomes of a run; the same numbers as in cpp/harness.cpp."""
@@ -62,6 +64,8 @@ class _Run(ctypes.Structure):
         ("wave_frame", ctypes.c_int64),
         ("draw_seed", ctypes.c_int64),
         ("draw_frame", ctypes.c_int64),
+        ("keep", ctypes.c_void_p),
+        ("turn", ctypes.c_void_p),
         ("frame", ctypes.c_int64),
         ("cycles", ctypes.c_int64),
     )
@@ -121,18 +125,29 @@ class StreamResult:
 class Simulation:
     """One instance of a Verilated design. Not to be used by two threads at once; two instances may be."""
 
-    def __init__(self, library: Path, design: Design, memory_directory: Path) -> None:
+    def __init__(
+        self,
+        library: Path,
+        design: Design,
+        memory_directory: Path,
+        forces: Mapping[str, tuple[ByteArray, ByteArray]] | None = None,
+    ) -> None:
         """Load the library and create an instance.
 
         Args:
             library: From `build_library`.
             design: The same design.
             memory_directory: Directory of the memory files that the design reads.
+            forces: Bits of inner streams that are forced in every frame, by node name: those that stay and
+                those that are inverted then, uint8 ``(beats, bytes)`` each; needs a forceable debug library.
 
         Raises:
             ToolError: The library can't be loaded, or the instance not be created.
         """
         self._design = design
+        self._keep, self._turn = _force_pointers(design, forces or {})
+        # The library reads through those pointers.
+        self._forces = forces
         try:
             self._library = ctypes.CDLL(str(library))
         except OSError as error:
@@ -240,6 +255,8 @@ class Simulation:
             wave_frame=-1 if wave is None else wave[1],
             draw_seed=draw[0],
             draw_frame=draw[1],
+            keep=ctypes.cast(self._keep, ctypes.c_void_p) if self._forces else None,
+            turn=ctypes.cast(self._turn, ctypes.c_void_p) if self._forces else None,
         )
         status = _Status(self._library.bitsiege_run(self._handle, ctypes.byref(run)))
         self._check(status, first_image + run.frame, run.cycles, deadline_cycles)
@@ -249,7 +266,7 @@ class Simulation:
         if status is _Status.DONE:
             return
         if status is _Status.NOT_SUPPORTED:
-            raise ToolError("this simulator was built without inner streams and waves")
+            raise ToolError("this simulator was built without inner streams, waves or forces")
         if status is _Status.FAILED:
             raise ToolError(f"the simulation stopped in image {frame}, cycle {cycle}: {self._error()}")
         complaint = _COMPLAINTS[status].format(deadline=deadline_cycles)
@@ -262,3 +279,22 @@ class Simulation:
 
     def _error(self) -> str:
         return self._library.bitsiege_error().decode(errors="replace")
+
+
+def _force_pointers(
+    design: Design, forces: Mapping[str, tuple[ByteArray, ByteArray]]
+) -> tuple[ctypes.Array[ctypes.c_void_p], ctypes.Array[ctypes.c_void_p]]:
+    """Return the addresses of the masks of each tap, null where it has none."""
+    taps = {tap.name: tap for tap in design.taps}
+    for name, masks in forces.items():
+        tap = taps[name]
+        for mask in masks:
+            shape = (tap.beats, tap.beat_bytes)
+            if mask.dtype != np.uint8 or mask.shape != shape or not mask.flags.c_contiguous:
+                raise ValueError(f"the masks of {name} must be uint8 {shape} in C order")
+    table = ctypes.c_void_p * (len(design.taps) + 1)
+    addresses = [
+        [forces[tap.name][side].ctypes.data if tap.name in forces else None for tap in design.taps]
+        for side in (0, 1)
+    ]
+    return table(*addresses[0]), table(*addresses[1])

@@ -11,6 +11,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "design.h"
 
@@ -58,6 +59,8 @@ struct Run {
     int64_t wave_frame;       // the frame whose life is recorded
     int64_t draw_seed;        // of drawn weights; only with BITSIEGE_CONTROL
     int64_t draw_frame;       // index of the first frame, likewise
+    const uint8_t* const* keep;  // per tap: bits of a frame's beats that stay, beats * bytes; or null
+    const uint8_t* const* turn;  // per tap: bits that are inverted then, likewise; only with BITSIEGE_FORCE
     int64_t frame;            // out: frames that have left
     int64_t cycles;           // out: cycles since the reset
 };
@@ -91,12 +94,51 @@ int64_t read_logit(const uint8_t* bytes) {
     return static_cast<int64_t>(value << kShift) >> kShift;
 }
 
+#if BITSIEGE_FORCE
+// What the readers of a stream see; `tdata` is what its writer drives.
+#define BITSIEGE_READ(wire) root->wire##_tdata__VforceRd
+#else
+#define BITSIEGE_READ(wire) root->wire##_tdata
+#endif
+
+#if BITSIEGE_FORCE
+// Forces the bits of a stream's data that `keep` and `turn` change: data becomes (data & keep) ^ turn.
+template <typename Data>
+void force(const Data& data, Data& enable, Data& value, const uint8_t* keep, const uint8_t* turn, size_t count) {
+    const auto* bytes = reinterpret_cast<const uint8_t*>(&data);
+    auto* enabled = reinterpret_cast<uint8_t*>(&enable);
+    auto* forced = reinterpret_cast<uint8_t*>(&value);
+    for (size_t i = 0; i < count; ++i) {
+        enabled[i] = static_cast<uint8_t>(~keep[i] | turn[i]);
+        forced[i] = static_cast<uint8_t>((bytes[i] & keep[i]) ^ turn[i]);
+    }
+}
+
+// Forces the beats that wait on the streams in this cycle; `moved` counts those that have left, per tap.
+void force_taps(Vbnn_top___024root* root, const Run& job, const std::vector<int64_t>& moved) {
+#define BITSIEGE_TAP(index, wire, beats, bytes)                                                           \
+    if (job.keep[index] != nullptr) {                                                                     \
+        const int64_t at = moved[index] % (beats) * (bytes);                                              \
+        force(root->wire##_tdata, root->wire##_tdata__VforceEn, root->wire##_tdata__VforceVal,            \
+              job.keep[index] + at, job.turn[index] + at, (bytes));                                       \
+    }
+    BITSIEGE_TAPS(BITSIEGE_TAP)
+#undef BITSIEGE_TAP
+}
+
+void count_moves(const Vbnn_top___024root* root, std::vector<int64_t>& moved) {
+#define BITSIEGE_TAP(index, wire, beats, bytes) moved[index] += root->wire##_tvalid && root->wire##_tready;
+    BITSIEGE_TAPS(BITSIEGE_TAP)
+#undef BITSIEGE_TAP
+}
+#endif
+
 #if BITSIEGE_DEBUG
 // Copies the beat that moves on each inner stream in this cycle; BITSIEGE_TAPS comes from design.h.
 void sample_taps(const Vbnn_top___024root* root, Run& job) {
 #define BITSIEGE_TAP(index, wire, beats, bytes)                                                           \
     if (root->wire##_tvalid && root->wire##_tready && job.tap_beats[index] < job.frames * (beats)) {      \
-        std::memcpy(job.taps[index] + job.tap_beats[index]++ * (bytes), &root->wire##_tdata, (bytes));    \
+        std::memcpy(job.taps[index] + job.tap_beats[index]++ * (bytes), &BITSIEGE_READ(wire), (bytes));   \
     }
     BITSIEGE_TAPS(BITSIEGE_TAP)
 #undef BITSIEGE_TAP
@@ -119,6 +161,9 @@ public:
     Status run(Run& job) {
 #if !BITSIEGE_DEBUG
         if (job.taps != nullptr || job.wave_path != nullptr) return kNotSupported;
+#endif
+#if !BITSIEGE_FORCE
+        if (job.keep != nullptr) return kNotSupported;
 #endif
         const bool stalls = job.in_stall > 0 || job.out_stall > 0;
         reset();
@@ -196,8 +241,18 @@ private:
         offer(!kStalls || !source_chance.chance(job.in_stall));
         top.m_axis_tready = !kStalls || !sink_chance.chance(job.out_stall);
         job.frame = 0;
+#if BITSIEGE_FORCE
+        std::vector<int64_t> moved(kTaps);
+#endif
         for (; job.frame < job.frames; ++cycle) {
             set_clock(0);
+#if BITSIEGE_FORCE
+            if (job.keep != nullptr) {
+                force_taps(top_->rootp, job, moved);
+                top_->eval();
+                count_moves(top_->rootp, moved);
+            }
+#endif
             const bool in = top.s_axis_tvalid && top.s_axis_tready;
             const bool out = top.m_axis_tvalid && top.m_axis_tready;
             if (in) {
