@@ -18,6 +18,7 @@ from attacks.fgsm import Fgsm
 from attacks.goal import Goal
 from attacks.gradient import Form
 from attacks.jsma import Jsma
+from attacks.nes import Nes, Spsa
 from attacks.objectives import Objective
 from attacks.pgd import Pgd
 from attacks.square import Square
@@ -26,7 +27,11 @@ from attacks.threat import Norm
 from export.errors import InputError
 
 ATTACKS: Mapping[str, type[Attack]] = {
-    attack.name: attack for attack in (Fgsm, Bim, Pgd, ApgdCe, ApgdDlr, CarliniWagner, DeepFool, Jsma, Square)
+    attack.name: attack
+    for attack in (
+        *(Fgsm, Bim, Pgd, ApgdCe, ApgdDlr, CarliniWagner, DeepFool, Jsma),
+        *(Square, Nes, Spsa),
+    )
 }
 _CHOICES: Mapping[str, type[StrEnum]] = {
     "goal": Goal,

@@ -66,7 +66,9 @@ class Counter:
     def bytes(self, rows: IntArray, step: int | IntArray, count: int) -> npt.NDArray[np.uint8]:
         """Return ``count`` random bytes for each image, uint8 ``(M, count)``."""
         words = self.words(rows, step, -(-count // 8))
-        return words.astype("<u8", copy=False).view(np.uint8).reshape(len(rows), -1)[:, :count]
+        return (
+            words.astype("<u8", copy=False).view(np.uint8).reshape(len(rows), 8 * words.shape[1])[:, :count]
+        )
 
     def bits(self, rows: IntArray, step: int | IntArray, count: int) -> npt.NDArray[np.uint8]:
         """Return ``count`` random bits for each image, uint8 ``(M, count)`` of 0 and 1."""

@@ -1,9 +1,58 @@
-"""Rounding changes onto the 8-bit grid without leaving a ball, in NumPy."""
+"""Balls around images in NumPy: the nearest point inside, and the nearest one of the 8-bit grid."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
+
+from attacks.threat import Budget, Norm
+from hw.target import ImageArray
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class GridBall:
+    """The L∞ or L2 balls around M images, cut with the pixel range.
+
+    Args:
+        budget: What is measured and how far.
+        images: uint8 ``(M, H, W, C)``.
+
+    Attributes:
+        originals: float32 ``(M, P)``, grey levels.
+    """
+
+    def __init__(self, budget: Budget, images: ImageArray) -> None:
+        self._norm = budget.norm
+        self._limit = budget.limit(images.shape[1:])
+        size = math.prod(images.shape[1:])
+        self.originals: FloatArray = images.reshape(len(images), size).astype(np.float32)
+
+    def take(self, kept: npt.NDArray[np.bool_]) -> GridBall:
+        """Return the balls of some of the images."""
+        part = object.__new__(GridBall)
+        part._norm, part._limit, part.originals = self._norm, self._limit, self.originals[kept]
+        return part
+
+    def nearest(self, position: FloatArray) -> FloatArray:
+        """Return points inside, float32 ``(M, P)``: the nearest in L∞, towards the original in L2."""
+        if self._norm is Norm.LINF:
+            low = np.maximum(self.originals - np.float32(self._limit), np.float32(0))
+            high = np.minimum(self.originals + np.float32(self._limit), np.float32(255))
+            return np.clip(position, low, high)
+        change = np.clip(position, np.float32(0), np.float32(255)) - self.originals
+        length = np.sqrt(np.vecdot(change, change)) + np.float32(1e-12)
+        scale = np.minimum(np.float32(self._limit**0.5) / length, np.float32(1))
+        return self.originals + change * scale[:, None]
+
+    def on_grid(self, position: FloatArray) -> ImageArray:
+        """Return uint8 values ``(M, P)`` inside and next to points that are inside."""
+        if self._norm is Norm.LINF:
+            return np.rint(position).astype(np.uint8)
+        change = round_into_l2(position.astype(np.float64) - self.originals, self._limit)
+        return (self.originals + change).astype(np.uint8)
 
 
 def round_into_l2(change: npt.NDArray[np.float64], limit: int) -> npt.NDArray[np.float64]:
@@ -25,7 +74,8 @@ def round_into_l2(change: npt.NDArray[np.float64], limit: int) -> npt.NDArray[np
         if len(outside) == 0:
             return nearest
         # Rounding moves the norm by about 0.3 grey levels either way, so aim a little lower each time.
-        scale[outside] *= np.sqrt(limit / spent[outside]) * max(1 - 0.15 * attempt / limit**0.5, 0.0)
+        short = max(1 - 0.15 * attempt / max(limit, 1) ** 0.5, 0.0)
+        scale[outside] *= np.sqrt(limit / spent[outside]) * short
         part = np.rint(change[outside] * scale[outside, None])
         nearest[outside] = part
         spent[outside] = np.vecdot(part, part)
