@@ -80,7 +80,7 @@ def craft(
             finally:
                 close_targets([target])
         elif isinstance(attack, GradientAttack):
-            module, origin = _differentiable(build)
+            module, origin = differentiable(build)
             result = attack.craft(module, pixels, labels, first_index=first_index, progress=report)
         else:
             raise TypeError(f"{name} is neither a gradient nor a query attack")
@@ -121,7 +121,7 @@ def parse_parameters(entries: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _differentiable(build: Build) -> tuple[Any, str]:
+def differentiable(build: Build) -> tuple[Any, str]:
     """Return a module that gives gradients, and what it is."""
     if build.checkpoint_path is not None:
         return load_module(build), "checkpoint"
