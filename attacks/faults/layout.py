@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -206,7 +205,14 @@ def _changed(word: int, bit: int, effect: Effect) -> int:
 
 
 def random_bursts(
-    layout: MemoryLayout, name: str, memory: str, *, length: int, count: int, seed: int
+    layout: MemoryLayout,
+    name: str,
+    memory: str,
+    *,
+    length: int,
+    count: int,
+    seed: int,
+    effect: Effect = Effect.FLIP,
 ) -> list[tuple[MemoryFault, ...]]:
     """Return bursts at random places, each from the stream of (seed, its index) alone.
 
@@ -220,10 +226,5 @@ def random_bursts(
     for index in range(count):
         place = int(np.random.default_rng((seed, index)).integers(words * (width - length + 1)))
         word, bit = divmod(place, width - length + 1)
-        bursts.append(layout.burst(name, memory, word=word, bit=bit, length=length))
+        bursts.append(layout.burst(name, memory, word=word, bit=bit, length=length, effect=effect))
     return bursts
-
-
-def memory_bits(layout: MemoryLayout, name: str, memory: str) -> int:
-    """Bits of a memory of an Mvau."""
-    return math.prod(layout.word_shape(name, memory))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +11,16 @@ import numpy.typing as npt
 from export.graph import IntArray
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Objective(StrEnum):
+    """What makes one fault more harmful than another; the other measure decides where it is equal."""
+
+    ACCURACY = "accuracy"
+    MARGIN = "margin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """Right answers first, margins where those are equal: the smaller score is the more harmful fault's.
+    """How well the network does; the smaller score is the more harmful fault's.
 
     Attributes:
         correct: Images with the right label.
@@ -21,6 +29,12 @@ class Score:
 
     correct: int
     margin: int
+
+    def key(self, objective: Objective) -> tuple[int, int]:
+        """Return what scores are compared by."""
+        if objective is Objective.ACCURACY:
+            return self.correct, self.margin
+        return self.margin, self.correct
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,20 +76,21 @@ class ScoreMap:
     correct: IntArray
     margin: IntArray
 
-    def __add__(self, other: ScoreMap) -> ScoreMap:
-        return ScoreMap(correct=self.correct + other.correct, margin=self.margin + other.margin)
-
-    def worst(self, count: int) -> list[tuple[tuple[int, ...], Score]]:
+    def worst(
+        self, count: int, objective: Objective = Objective.ACCURACY
+    ) -> list[tuple[tuple[int, ...], Score]]:
         """Return places and scores of the most harmful faults, in that order; the first place on a tie."""
-        correct, margin = self.correct.ravel(), self.margin.ravel()
-        # Only those that can be among them are sorted by margin, too.
-        limit = np.partition(correct, min(count, correct.size) - 1)[min(count, correct.size) - 1]
-        found = np.flatnonzero(correct <= limit)
-        order = found[np.lexsort((found, margin[found], correct[found]))][:count]
+        first, second = self.correct.ravel(), self.margin.ravel()
+        if objective is Objective.MARGIN:
+            first, second = second, first
+        # Only those that can be among them are sorted by the second measure, too.
+        last = min(count, first.size) - 1
+        found = np.flatnonzero(first <= np.partition(first, last)[last])
+        order = found[np.lexsort((found, second[found], first[found]))][:count]
         return [
             (
                 tuple(int(index) for index in np.unravel_index(place, self.correct.shape)),
-                Score(correct=int(correct[place]), margin=int(margin[place])),
+                Score(correct=int(self.correct.flat[place]), margin=int(self.margin.flat[place])),
             )
             for place in order
         ]
