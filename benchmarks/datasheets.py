@@ -29,7 +29,7 @@ from hw.synth import SynthReport, synthesise
 from hw.timing_target import TimingTarget
 from quant_models.checkpoint import Checkpoint, load_checkpoint
 from quant_models.cifar import CIFAR10_JPEG, CIFAR10_JPEG_TITLE
-from quant_models.zoo import shipped, shipped_path
+from quant_models.zoo import shipped_for_hardware, shipped_path
 
 CLOCK_MHZ = 100.0
 _FRAMES = 64
@@ -139,7 +139,7 @@ def _about(sheet: Sheet) -> list[str]:
         f"| Multiply-accumulates an image | {graph.macs:,} |",
         f"| Weights | {weights:,} in {bits / 8192:,.1f} KiB |",
         f"| Training | {metadata.epochs} epochs, seed {metadata.seed} |",
-        f"| Command | `bitsiege train configs/{sheet.name}.toml --out DIR` |",
+        f"| Command | `{metadata.command}` |",
     ]
     if metadata.dataset == CIFAR10_JPEG:
         lines += [
@@ -207,7 +207,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--networks", nargs="+", choices=shipped(), default=shipped(), metavar="NAME")
+    parser.add_argument(
+        "--networks",
+        nargs="+",
+        choices=shipped_for_hardware(),
+        default=shipped_for_hardware(),
+        metavar="NAME",
+    )
     parser.add_argument("--board", default="Pynq-Z2")
     parser.add_argument("--out", type=Path, default=Path("docs/networks"))
     parser.add_argument("--synth", action="store_true", help="run Yosys on every instance")
@@ -217,7 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.out.mkdir(parents=True, exist_ok=True)
         sheets = [make_sheet(name, board, with_synthesis=options.synth) for name in options.networks]
         pages = {sheet.name: markdown(sheet) for sheet in sheets}
-        if set(options.networks) == set(shipped()):
+        if set(options.networks) == set(shipped_for_hardware()):
             pages["README"] = index(sheets)
         for name, text in pages.items():
             with atomic_file(options.out / f"{name}.md") as temporary:

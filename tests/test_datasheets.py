@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 
 from quant_models.checkpoint import load_checkpoint
-from quant_models.zoo import shipped, shipped_path
+from quant_models.zoo import shipped_for_hardware, shipped_path
 
 _PAGES = Path(__file__).resolve().parents[1] / "docs" / "networks"
 
 
 def test_each_shipped_network_has_a_page_and_a_row() -> None:
-    assert {path.stem for path in _PAGES.glob("*.md")} == {*shipped(), "README"}
+    assert {path.stem for path in _PAGES.glob("*.md")} == {*shipped_for_hardware(), "README"}
     rows = re.findall(r"^\| \[([^]]+)\]", (_PAGES / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert sorted(rows) == sorted(shipped())
+    assert sorted(rows) == sorted(shipped_for_hardware())
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", shipped_for_hardware())
 def test_a_page_agrees_with_its_checkpoint_and_itself(name: str) -> None:
     text = (_PAGES / f"{name}.md").read_text(encoding="utf-8")
     checkpoint = load_checkpoint(shipped_path(name))

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from export.errors import InputError
 
 _FOLDER = Path(__file__).parent
+# The paper's networks in their published form have float layers.
+_PUBLISHED = re.compile(r"paper-[abcs]-")
 
 
 def shipped() -> tuple[str, ...]:
     """Return the names of the networks, in alphabetical order."""
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.safetensors")))
+
+
+def shipped_for_hardware() -> tuple[str, ...]:
+    """Return the names of those with an exact integer form, in alphabetical order."""
+    return tuple(name for name in shipped() if not _PUBLISHED.match(name))
 
 
 def shipped_path(name: str) -> Path:

@@ -6,14 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from bitsiege.config import load_config
+from bitsiege.pipeline.steps import network_spec, train_config
 from export.errors import InputError
+from quant_models.adversarial import adversarial_images
 from quant_models.checkpoint import load_checkpoint
 from quant_models.convspec import CONV_PRESETS
 from quant_models.data import load_dataset
+from quant_models.evaluation import as_tensors
+from quant_models.paperspec import PaperSpec
 from quant_models.spec import PRESETS, MlpSpec
+from quant_models.stochastic import one_draw
 from quant_models.training import TrainConfig, accuracy
-from quant_models.zoo import shipped, shipped_path
+from quant_models.zoo import shipped, shipped_for_hardware, shipped_path
 
 _CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -32,8 +39,48 @@ _CONV_PROMISED = {
 }
 
 
+# Of the paper's networks, and how many of 500 images PGD leaves right at epsilon 0.1.
+_PAPER_PROMISED = {
+    "paper-cnn-64-mnist-robust": (0.97, 0.6),
+    "paper-a-mnist": (0.985, 0.0),
+}
+
+
 def test_names() -> None:
-    assert set(shipped()) == {*_PROMISED, *_CONV_PROMISED}
+    assert set(shipped()) == {*_PROMISED, *_CONV_PROMISED, *_PAPER_PROMISED}
+
+
+def test_hardware_has_all_but_the_published_forms() -> None:
+    kinds = {name: load_checkpoint(shipped_path(name)).spec for name in shipped()}
+    assert set(shipped_for_hardware()) == {
+        name for name, spec in kinds.items() if not isinstance(spec, PaperSpec)
+    }
+
+
+@pytest.mark.parametrize("name", _PAPER_PROMISED)
+def test_paper_network_its_recipe_and_its_robustness(name: str, data_dir: Path) -> None:
+    config = load_config(_CONFIGS / "paper" / f"{name}.toml")
+    loaded = load_checkpoint(shipped_path(name))
+    dataset = load_dataset(config.data.name, data_dir=data_dir)
+    assert config.name == name
+    assert loaded.spec == network_spec(config, dataset)
+    assert loaded.metadata.command == f"bitsiege train configs/paper/{name}.toml --out DIR"
+    assert TrainConfig(**loaded.metadata.config) == train_config(config)
+    promised, robust = _PAPER_PROMISED[name]
+    assert loaded.metadata.test_accuracy is not None
+    assert loaded.metadata.test_accuracy >= promised
+    test = dataset.test.take(np.arange(0, len(dataset.test), 20))
+    model = loaded.build()
+    assert accuracy(model, test) >= loaded.metadata.test_accuracy - 0.03
+    images, labels = as_tensors(test)
+    torch.manual_seed(0)
+    moved = adversarial_images(
+        model, images / 255.0, labels, radius=0.1, config=TrainConfig(adversarial_steps=10)
+    )
+    model.eval()
+    with one_draw(model), torch.no_grad():
+        found = float((model((moved * 255).round() / 255).argmax(1) == labels).float().mean())
+    assert found >= robust
 
 
 @pytest.mark.parametrize("name", _CONV_PROMISED)
