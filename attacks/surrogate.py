@@ -1,48 +1,24 @@
-"""A differentiable torch module that computes a dataflow graph exactly.
+"""A differentiable torch module that computes a dataflow graph exactly, and fast.
 
-A network that comes as a QONNX file has no trained module to take gradients from; its integer graph does for
-the forward pass, and straight-through gradients do for the backward one.
+It serves two ends. A network that comes as a QONNX file has no trained module to take gradients from; its
+integer graph does for the forward pass, and straight-through gradients do for the backward one. And a trained
+module requantises its weights in every call and normalises in floats: its twin needs a fraction of the time.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from attacks.surrogate_layers import (
-    Activation,
-    ByGroup,
-    Dense,
-    Padding,
-    Sum,
-    WindowMaximum,
-    Windows,
-    WindowSum,
-    accumulator_deviation,
-    magnitudes,
-    variance,
-)
-from export.errors import InputError
-from export.graph import (
-    INPUT_TENSOR,
-    Add,
-    DataflowGraph,
-    Flatten,
-    FmPadding,
-    Mvau,
-    Node,
-    Pool,
-    Swg,
-    Thresholding,
-    inputs_of,
-)
+from attacks.surrogate_build import layers_of, logit_exponent
+from attacks.surrogate_layers import Thresholds
+from export.graph import INPUT_TENSOR, DataflowGraph
 
-# float32 holds every integer up to here, so sums below it are exact in any order.
-_EXACT_LIMIT = 1 << 24
+HalfWidths = Mapping[str, "np.ndarray[Any, Any]"]
 
 
 class Surrogate(nn.Module):
@@ -56,6 +32,8 @@ class Surrogate(nn.Module):
     Args:
         graph: The network.
         gate: Half-width of the ramp, in standard deviations of the accumulator for random inputs.
+        half_widths: Half-widths of hidden layers' ramps in units of the accumulator, a number for each
+            channel, by the node's name; they go before ``gate``.
 
     Raises:
         InputError: A node that torch can't compute exactly in float32.
@@ -63,36 +41,112 @@ class Surrogate(nn.Module):
 
     channels_last = True
 
-    def __init__(self, graph: DataflowGraph, *, gate: float = 1.0) -> None:
+    def __init__(
+        self,
+        graph: DataflowGraph,
+        *,
+        gate: float = 1.0,
+        half_widths: HalfWidths | None = None,
+    ) -> None:
         super().__init__()
-        if not (math.isfinite(gate) and gate > 0):
-            raise ValueError(f"gate must be a positive number, not {gate}")
-        self._inputs = [(node.name, [name for name, _ in inputs_of(node)]) for node in graph.nodes]
-        self._snap = _Snap()
-        self._layers = nn.ModuleList(_layer(node, gate) for node in graph.nodes)
-        self.logit_exponent = _logit_exponent(graph.nodes[-1])
+        placed = layers_of(graph, gate=gate, half_widths=half_widths or {})
+        self._names = [(place.output, place.inputs) for place in placed]
+        self._layers = nn.ModuleList(place.layer for place in placed)
+        self._grid = _Grid()
+        self._signs = [layer.emission for layer in self._layers if isinstance(layer, Thresholds)]
+        self.logit_exponent = logit_exponent(graph)
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute float logits."""
-        streams = {INPUT_TENSOR: self._snap(x).permute(0, 2, 3, 1)}
-        for (name, sources), layer in zip(self._inputs, self._layers, strict=True):
-            streams[name] = layer(*(streams[source] for source in sources))
-        return streams[self._inputs[-1][0]] * 2.0**-self.logit_exponent
+        if self._is_watched():
+            pixels: Any = _Pixels.apply(x, self._grid)
+            return self._watched(pixels)
+        if torch.is_grad_enabled() and x.requires_grad:
+            logits: Any = _Whole.apply(x, self)
+            return logits
+        with torch.no_grad():
+            return self._run(self._grid(x * 255))[0]
+
+    def differentiate(
+        self, position: Tensor, rises: Callable[[Tensor], Sequence[Tensor]]
+    ) -> tuple[Tensor, list[Tensor]] | None:
+        """Return logits and gradients without torch's engine.
+
+        Args:
+            position: float32 ``(N, C, H, W)``, values from 0 to 255.
+            rises: Gives the gradients of one or more objectives at logits ``(N, K)``.
+
+        Returns:
+            The logits, and the objectives' gradients with respect to values in [0, 1]; None where a hook on a
+            sign wants to take part, so that the engine is needed.
+        """
+        if self._is_watched():
+            return None
+        with torch.no_grad():
+            logits, memory = self._run(self._grid(position))
+            return logits, [self._back(rise, memory).mul_(255) for rise in rises(logits)]
+
+    def _is_watched(self) -> bool:
+        return any(sign._forward_hooks for sign in self._signs)
+
+    def _watched(self, pixels: Tensor) -> Tensor:
+        """Return the logits by torch's engine, layer by layer."""
+        streams = {INPUT_TENSOR: pixels}
+        for (output, inputs), layer in zip(self._names, self._layers, strict=True):
+            streams[output] = layer(*(streams[name] for name in inputs))
+        return streams[self._names[-1][0]]
+
+    def _run(self, pixels: Tensor) -> tuple[Tensor, list[Any]]:
+        """Return the logits, and what each layer keeps for the way back."""
+        streams = {INPUT_TENSOR: pixels}
+        memory: list[Any] = []
+        for (output, inputs), layer in zip(self._names, self._layers, strict=True):
+            run: Any = layer.run
+            streams[output], kept = run(*(streams[name] for name in inputs))
+            memory.append(kept)
+        return streams[self._names[-1][0]], memory
+
+    def _back(self, gradient: Tensor, memory: list[Any]) -> Tensor:
+        """Return the gradient with respect to the pixels."""
+        gradients = {self._names[-1][0]: gradient}
+        for (output, inputs), layer, kept in zip(
+            reversed(self._names), reversed(list(self._layers)), reversed(memory), strict=True
+        ):
+            back: Any = layer.back
+            # A stream that nobody reads has none.
+            if output in gradients:
+                for name, part in zip(inputs, back(gradients.pop(output), kept), strict=True):
+                    gradients[name] = gradients[name] + part if name in gradients else part
+        return gradients[INPUT_TENSOR]
 
 
-class _Grid(torch.autograd.Function):
-    """round(255 x) with the gradient of 255 x."""
+class _Whole(torch.autograd.Function):
+    """The network in [0, 1] for torch's engine."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return (x * 255).round()
+    def forward(ctx: Any, x: Tensor, surrogate: Surrogate) -> Tensor:
+        logits, ctx.memory = surrogate._run(surrogate._grid(x * 255))
+        ctx.surrogate = surrogate
+        return logits
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return gradients[0] * 255
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return ctx.surrogate._back(gradients[0], ctx.memory) * 255, None
 
 
-class _Snap(nn.Module):
+class _Pixels(torch.autograd.Function):
+    """Pixels in [0, 1] on the grid from 0 to 255, with the gradient of the line."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, grid: _Grid) -> Tensor:
+        return grid(x * 255)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0] * 255, None
+
+
+class _Grid(nn.Module):
     """The 8-bit grid at the input; `attacks.landscape.unrounded` sets ``rounds``."""
 
     snaps_to_grid = True
@@ -101,61 +155,6 @@ class _Snap(nn.Module):
         super().__init__()
         self.rounds = True
 
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.rounds:
-            return x * 255
-        snapped: Any = _Grid.apply(x)
-        return snapped
-
-
-def _layer(node: Node, gate: float) -> nn.Module:
-    match node:
-        case Flatten():
-            return nn.Flatten()
-        case FmPadding():
-            return Padding(node)
-        case Swg():
-            # A product of unfolded windows, because a convolution's algorithm may round.
-            return nn.Sequential(Windows(node), ByGroup(node.groups))
-        case Pool():
-            _refuse_large(node, max(-node.out_type.minimum, node.out_type.maximum))
-            return nn.Sequential(Windows(node), WindowMaximum() if node.mode == "max" else WindowSum())
-        case Add():
-            _refuse_large(node, max(-node.out_type.minimum, node.out_type.maximum))
-            return Sum()
-        case Thresholding():
-            low, high = node.in_type.minimum, node.in_type.maximum
-            _refuse_large(node, max(abs(low), abs(high)))
-            is_input = node.input == INPUT_TENSOR
-            width = float(high - low) if is_input else max(1.0, gate * math.sqrt(variance(node.in_type)))
-            return Activation(node.thresholds, low, high, width)
-        case Mvau():
-            _refuse_large(node, _largest_magnitude(node))
-            return Dense(node, gate)
-
-
-def _largest_magnitude(node: Mvau) -> int:
-    """Bound every partial sum of the accumulator, in any order, and the scaled result."""
-    largest_input = max(abs(node.in_type.minimum), abs(node.in_type.maximum))
-    sums = [int(row) * largest_input for row in magnitudes(node).sum(axis=1)]
-    if node.scale is not None:
-        sums = [total * max(1, abs(int(factor))) for total, factor in zip(sums, node.scale, strict=True)]
-    if node.bias is not None:
-        sums = [total + abs(int(offset)) for total, offset in zip(sums, node.bias, strict=True)]
-    return max(sums)
-
-
-def _refuse_large(node: Node, magnitude: int) -> None:
-    if magnitude >= _EXACT_LIMIT:
-        raise InputError(
-            f"{node.name}: values up to {magnitude:,} are not exact in float32, whose limit is 2**24",
-            hint="attack the trained module instead",
-            node=node.name,
-        )
-
-
-def _logit_exponent(node: Node) -> int:
-    if not isinstance(node, Mvau) or node.thresholds is not None:
-        return 0
-    scale = 1.0 if node.scale is None else float(np.abs(node.scale).mean())
-    return max(0, round(math.log2(max(1.0, scale * accumulator_deviation(node)))))
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Round to whole numbers."""
+        return pixels.round() if self.rounds else pixels

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, cast
 
 import torch
@@ -19,17 +18,7 @@ from torch.nn import functional
 from export.draws import MEAN_EXPONENT
 from export.graph import Mvau, Swg
 
-
-class Estimator(StrEnum):
-    """What stands for the derivative of a threshold, of the distance to it in half-widths of its gate.
-
-    ``hardtanh``: 1 inside the gate and 0 outside (Hubara et al., NIPS 2016). ``tanh``: the derivative of the
-    hyperbolic tangent, never quite 0. ``identity``: 1 everywhere (Bengio et al., 2013).
-    """
-
-    HARDTANH = "hardtanh"
-    TANH = "tanh"
-    IDENTITY = "identity"
+_ONE = torch.ones(())
 
 
 class Layer(nn.Module):
@@ -43,13 +32,35 @@ class Layer(nn.Module):
         """Return the gradient of each input, given the output's."""
         raise NotImplementedError
 
+    def forward(self, *values: Tensor) -> Tensor:
+        """Return the output, differentiable by torch's engine."""
+        output: Any = _Step.apply(self, *values)
+        return output
+
+
+class _Step(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, layer: Layer, *values: Tensor) -> Tensor:
+        output, ctx.memory = layer.run(*values)
+        ctx.layer = layer
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *ctx.layer.back(gradients[0], ctx.memory)
+
 
 class Plain(Layer):
-    """A function that torch can differentiate."""
+    """A function that torch can differentiate.
 
-    def __init__(self, function: Callable[..., Tensor]) -> None:
+    Args:
+        function: Of the inputs.
+        slope: Factor of the gradient at each channel of the output; None for 1.
+    """
+
+    def __init__(self, function: Callable[..., Tensor], slope: Tensor | None = None) -> None:
         super().__init__()
-        self._function = function
+        self._function, self._factor = function, slope
 
     def run(self, *values: Tensor) -> tuple[Tensor, Any]:
         """Apply the function, and keep its graph."""
@@ -61,7 +72,9 @@ class Plain(Layer):
     def back(self, gradient: Tensor, memory: Any) -> tuple[Tensor, ...]:
         """Differentiate by torch."""
         leaves, output = memory
-        return torch.autograd.grad(output, leaves, gradient)
+        if self._factor is not None:
+            gradient = gradient * by_channel(self._factor, gradient)
+        return torch.autograd.grad(output, leaves, gradient, retain_graph=True)
 
 
 class Flat(Layer):
@@ -75,16 +88,6 @@ class Flat(Layer):
     def back(self, gradient: Tensor, memory: Any) -> tuple[Tensor, ...]:
         """Restore the shape."""
         return (maps_of(gradient, memory),)
-
-
-class Emission(nn.Module):
-    """Passes on what a threshold put out, channels last, for tools that trace activations."""
-
-    emits_activation = True
-
-    def forward(self, values: Tensor) -> Tensor:
-        """Return the same values as ``(N, ..., channels)``."""
-        return rows_of(values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -103,15 +106,15 @@ class Gate:
 
 
 class Thresholds(Layer):
-    """±1, or a count of thresholds reached.
+    """±1, or a count of thresholds reached; the gradient passes inside the gate (a hard tanh).
 
     Args:
         steps: Ascending thresholds, float32 ``(channels or 1, levels)``.
         gate: The ramp for the gradient.
-        estimator: Its form.
         output: Stride and offset of the count in the output.
-        subtracted: Whether the values come less the threshold, plus one half, for ±1 only.
-        sloped: Whether `back` multiplies by the slope; else whoever is before does.
+        subtracted: Whether the values come less the threshold, plus one half; for ±1 only.
+        sloped: Whether `back` multiplies by the slope; else the layer before does.
+        open_gate: Whether the gradient passes everywhere.
     """
 
     _steps: Tensor
@@ -123,20 +126,20 @@ class Thresholds(Layer):
         self,
         steps: Tensor,
         gate: Gate,
-        estimator: Estimator,
         *,
         output: tuple[int, int],
         subtracted: bool = False,
         sloped: bool = True,
+        open_gate: bool = False,
     ) -> None:
         super().__init__()
         self.register_buffer("_steps", steps)
         self.register_buffer("_inverse", 1 / gate.half_width)
         self.register_buffer("_centre", gate.centre)
         self.register_buffer("_slope", gate.slope)
-        self._estimator, self._subtracted, self._sloped = estimator, subtracted, sloped
+        self._subtracted, self._sloped, self._open = subtracted, sloped, open_gate
         self._stride, self._offset = output
-        self._emission = Emission()
+        self.emission = _Emission(self)
 
     def run(self, *values: Tensor) -> tuple[Tensor, Any]:
         """Threshold ``(N, channels, ...)``; what is kept is the distance from the gate's centre."""
@@ -144,28 +147,71 @@ class Thresholds(Layer):
         if self._subtracted:
             # Never 0: whole numbers less a half.
             output = torch.copysign(_ONE, accumulators)
-            distance = accumulators
         else:
             count = torch.zeros_like(accumulators)
             for level in self._steps.T:
-                count += accumulators >= _by_channel(level, accumulators)
+                count += accumulators >= by_channel(level, accumulators)
             output = count.mul_(self._stride).add_(self._offset)
-            distance = accumulators - _by_channel(self._centre, accumulators)
-        self._emission(output)
-        if self._estimator is not Estimator.IDENTITY:
-            distance.mul_(_by_channel(self._inverse, distance))
-        return output, distance
+        return output, None if self._open else self._distance(accumulators)
 
     def back(self, gradient: Tensor, memory: Any) -> tuple[Tensor, ...]:
         """Pass the gradient through the gate."""
-        match self._estimator:
-            case Estimator.HARDTANH:
-                passed = torch.ops.aten.hardtanh_backward(gradient, memory, -1.0, 1.0)
-            case Estimator.TANH:
-                passed = torch.ops.aten.tanh_backward(gradient, memory.tanh())
-            case Estimator.IDENTITY:
-                passed = gradient
-        return (passed * _by_channel(self._slope, passed) if self._sloped else passed,)
+        if not self._open:
+            gradient = torch.ops.aten.hardtanh_backward(gradient, memory, -1.0, 1.0)
+        return (gradient * by_channel(self._slope, gradient) if self._sloped else gradient,)
+
+    def forward(self, *values: Tensor) -> Tensor:
+        """Threshold where a hook may look on, or put another gradient into the place of this one."""
+        rows = self.emission(rows_of(values[0]))
+        return rows if rows.ndim == 2 else rows.permute(0, 3, 1, 2)
+
+    @property
+    def line(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Offset and factor of the distance from the gate's centre, and the slope that `back` applies."""
+        centre = torch.zeros_like(self._centre) if self._subtracted else self._centre
+        return centre, self._inverse, self._slope if self._sloped else torch.ones_like(self._slope)
+
+    def _distance(self, accumulators: Tensor) -> Tensor:
+        """Return the distance from the gate's centre, 1 at its ends."""
+        inverse = by_channel(self._inverse, accumulators)
+        if self._subtracted:
+            return accumulators * inverse
+        return (accumulators - by_channel(self._centre, accumulators)) * inverse
+
+
+class _Emission(nn.Module):
+    """A threshold as `attacks.torch_target` and `attacks.estimators` know it, on ``(N, ..., channels)``."""
+
+    emits_activation = True
+
+    def __init__(self, thresholds: Thresholds) -> None:
+        super().__init__()
+        # A list, because a module would hold its owner as a part.
+        self._owner = [thresholds]
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Threshold."""
+        values = rows if rows.ndim == 2 else rows.permute(0, 3, 1, 2)
+        output: Any = _Step.apply(self._owner[0], values)
+        return rows_of(output)
+
+    def margin(self, rows: Tensor) -> Tensor:
+        """Return the distance from the gate's centre in half-widths."""
+        margins: Any = _Margin.apply(rows, *self._owner[0].line)
+        return margins
+
+
+class _Margin(torch.autograd.Function):
+    """A line with a slope of its own."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, centre: Tensor, inverse: Tensor, slope: Tensor) -> Tensor:
+        ctx.save_for_backward(slope)
+        return (rows - centre) * inverse
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        return gradients[0] * ctx.saved_tensors[0], None, None, None
 
 
 class Dense(Layer):
@@ -235,25 +281,25 @@ class Convolution(Layer):
         groups: int,
     ) -> None:
         super().__init__()
-        self.register_buffer("_weights", weights.contiguous(memory_format=torch.channels_last))
+        self.register_buffer("_weights", laid_out(weights))
         self.register_buffer("_offset", offset)
         scaled = weights * slope[:, None, None, None]
-        self.register_buffer("_backward", scaled.contiguous(memory_format=torch.channels_last))
+        self.register_buffer("_backward", laid_out(scaled))
         self._stride, self._padding, self._groups = stride, padding, groups
 
     def run(self, *values: Tensor) -> tuple[Tensor, Any]:
         """Convolve."""
-        (images,) = values
+        images = laid_out(values[0])
         sums = functional.conv2d(
             images, self._weights, self._offset, self._stride, self._padding, groups=self._groups
         )
-        return sums.contiguous(memory_format=torch.channels_last), images
+        return laid_out(sums), images
 
     def back(self, gradient: Tensor, memory: Any) -> tuple[Tensor, ...]:
         """Convolve back."""
         images = cast("Tensor", memory)
         found = torch.ops.aten.convolution_backward(
-            gradient,
+            laid_out(gradient),
             images,
             self._backward,
             None,
@@ -293,7 +339,7 @@ class Drawn(Plain):
             if windows is not None:
                 kernels = kernels_of(drawn, windows)
                 return functional.conv2d(values, kernels, stride=windows.stride, groups=windows.groups)
-            return _grouped(rows_of(values), drawn, node.groups, values)
+            return product_by_group(values, drawn, node.groups)
         rows = rows_of(values) if windows is None else gather(values, windows, node.groups)
         frames = (
             torch.from_numpy(node.weights_of(self.first_frame + index, self.seed)).float()
@@ -304,7 +350,15 @@ class Drawn(Plain):
         return joined if joined.ndim == 2 else joined.permute(0, 3, 1, 2)
 
 
-_ONE = torch.ones(())
+def laid_out(maps: Tensor) -> Tensor:
+    """Return ``(N, C, H, W)`` with the channels innermost in memory.
+
+    One channel gets the strides of the usual order: torch 2.13 convolves wrongly (a last row of zeros) where
+    that one channel's stride says that it is innermost, which for one channel is the same memory.
+    """
+    if maps.shape[1] == 1:
+        return maps.squeeze(1).contiguous().unsqueeze(1)
+    return maps.contiguous(memory_format=torch.channels_last)
 
 
 def rows_of(values: Tensor) -> Tensor:
@@ -333,9 +387,10 @@ def gather(values: Tensor, windows: Swg, groups: int) -> Tensor:
     return parts.permute(0, 3, 4, 1, 5, 6, 2).flatten(3)
 
 
-def _grouped(rows: Tensor, weights: Tensor, groups: int, like: Tensor) -> Tensor:
-    sums = _by_group(rows, weights, groups)
-    return sums if like.ndim == 2 else sums.permute(0, 3, 1, 2)
+def product_by_group(values: Tensor, weights: Tensor, groups: int) -> Tensor:
+    """Multiply the channels of ``(N, C, ...)``, each group by its neurons' weights."""
+    sums = _by_group(rows_of(values), weights, groups)
+    return sums if values.ndim == 2 else sums.permute(0, 3, 1, 2)
 
 
 def _by_group(rows: Tensor, weights: Tensor, groups: int) -> Tensor:
@@ -344,6 +399,6 @@ def _by_group(rows: Tensor, weights: Tensor, groups: int) -> Tensor:
     return torch.cat([part @ group.T for part, group in parts], dim=-1)
 
 
-def _by_channel(numbers: Tensor, values: Tensor) -> Tensor:
+def by_channel(numbers: Tensor, values: Tensor) -> Tensor:
     """Shape a number a channel so that it meets ``(N, channels, ...)``."""
     return numbers.reshape(-1, *(1,) * (values.ndim - 2))

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from attacks.catalog import make_attack
 from attacks.pgd import Pgd
 from attacks.surrogate import Surrogate
 from attacks.torch_target import TorchTarget
@@ -183,14 +184,149 @@ def test_convolutions_equal_the_reference(graph, seed):
         np.testing.assert_array_equal(values, expected[name], err_msg=name)
 
 
-@given(graph=convolutions())
-@settings(max_examples=20)
-def test_gradient_through_windows_is_finite(graph):
+def _ramp(values: torch.Tensor, node, width: float) -> torch.Tensor:
+    """Count thresholds of ``(..., channels)``; the gradient is that of the ramp over all of them."""
+    steps = torch.from_numpy(node.thresholds.steps).double()
+    low, high = (
+        node.accumulator_range if isinstance(node, Mvau) else (node.in_type.minimum, node.in_type.maximum)
+    )
+    steps = steps.clamp(low, high + 1)
+    stride, offset = (2, -1) if node.out_type.is_bipolar else (1, node.thresholds.out_bias)
+    count = offset + stride * (values[..., None] >= steps).sum(-1)
+    levels = steps.shape[1]
+    spread = (steps[:, -1] - steps[:, 0]) / 2 * levels / max(1, levels - 1)
+    half_width = spread.clamp_min(width)
+    distance = values - ((steps[:, 0] + steps[:, -1]) / 2 - 0.5)
+    inside = (distance.float() * (1 / half_width.float())).abs() < 1
+    is_input = node.input == INPUT_TENSOR
+    slope = (inside | is_input) * stride * levels / (2 * half_width)
+    line = slope.detach() * values
+    return count + (line - line.detach())
+
+
+def _plainly(graph: DataflowGraph, x: torch.Tensor) -> torch.Tensor:
+    """Compute the graph in float64 by torch's engine, window by window."""
+    pixels = x.double() * 255
+    pixels = pixels.detach().round() + (pixels - pixels.detach())
+    streams = {INPUT_TENSOR: pixels.permute(0, 2, 3, 1)}
+    for node in graph.nodes:
+        values = streams[node.input]
+        match node:
+            case FmPadding():
+                top, left, bottom, right = node.pads
+                values = torch.nn.functional.pad(values, (0, 0, left, right, top, bottom), value=node.value)
+            case Swg() | Pool():
+                (high, wide), (down, across) = node.kernel, node.stride
+                values = values.unfold(1, high, down).unfold(2, wide, across)
+                if isinstance(node, Pool):
+                    values = values.amax((4, 5)) if node.mode == "max" else values.sum((4, 5))
+                else:
+                    groups = values.unflatten(3, (node.groups, -1)).permute(0, 1, 2, 3, 5, 6, 4)
+                    values = groups.flatten(3)
+            case Add():
+                values = values + streams[node.other]
+            case Flatten():
+                values = values.flatten(1)
+            case Thresholding():
+                values = _ramp(values, node, 1.0 if node.input != INPUT_TENSOR else 1e3)
+            case Mvau():
+                weights = torch.from_numpy(node.weights).double()
+                parts = zip(values.chunk(node.groups, -1), weights.chunk(node.groups), strict=True)
+                values = torch.cat([part @ rows.T for part, rows in parts], -1)
+                if node.thresholds is not None:
+                    values = _ramp(values, node, _WIDTH)
+        streams[node.name] = values
+    return streams[graph.nodes[-1].name]
+
+
+_WIDTH = 2.25
+
+
+@given(graph=convolutions(), seed=st.integers(0, 1000))
+@settings(max_examples=60)
+def test_gradients_equal_those_of_the_engine(graph, seed):
+    """Directly, through torch's engine, and layer by layer where a hook looks on."""
+    widths = {node.name: np.array(_WIDTH) for node in graph.mvaus}
+    widths |= {node.name: np.array(1.0) for node in graph.nodes if isinstance(node, Thresholding)}
+    surrogate = Surrogate(graph, half_widths=widths)
     height, width, channels = graph.input_shape
-    x = torch.rand(2, channels, height, width, requires_grad=True)
-    Surrogate(graph)(x).sum().backward()
-    assert x.grad is not None
-    assert x.grad.isfinite().all()
+    numbers = np.random.default_rng(seed)
+    position = torch.from_numpy(numbers.integers(0, 256, (3, channels, height, width))).float()
+    rise = torch.from_numpy(numbers.normal(size=(3, graph.classes))).float()
+    x = (position / 255).requires_grad_()
+    (expected,) = torch.autograd.grad(_plainly(graph, x), x, rise.double() * 2.0**-surrogate.logit_exponent)
+    _, (direct, twice) = surrogate.differentiate(position, lambda _: [rise, 2 * rise])
+    (engine,) = torch.autograd.grad(surrogate(x), x, rise)
+    handles = [sign.register_forward_hook(lambda *_: None) for sign in surrogate._signs]
+    (watched,) = torch.autograd.grad(surrogate(x), x, rise)
+    assert (surrogate.differentiate(position, lambda _: [rise]) is None) == bool(handles)
+    for found in (direct, twice / 2, engine, watched):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_an_image_has_the_same_gradient_in_every_batch():
+    """Whichever images come with it, as long as the batch has as many."""
+    numbers = np.random.default_rng(3)
+    graph = _paper_like(numbers)
+    surrogate = Surrogate(graph)
+    images = torch.from_numpy(numbers.integers(0, 256, (16, 1, 12, 12))).float()
+    rise = torch.from_numpy(numbers.normal(size=(16, 3))).float()
+    order = torch.from_numpy(numbers.permutation(16))
+    _, (straight,) = surrogate.differentiate(images, lambda _: [rise])
+    _, (shuffled,) = surrogate.differentiate(images[order], lambda _: [rise[order]])
+    assert straight.abs().sum() > 0
+    assert torch.equal(straight[order], shuffled)
+
+
+def _paper_like(numbers: np.random.Generator) -> DataflowGraph:
+    """Two strided convolutions, padding at the image."""
+
+    def signs(*shape: int) -> np.ndarray:
+        return numbers.choice(np.array([-1, 1], np.int8), shape)
+
+    def around(rows: int, centre: int) -> Thresholds:
+        return Thresholds(steps=np.full((rows, 1), centre, np.int64))
+
+    return DataflowGraph(
+        input_shape=(12, 12, 1),
+        nodes=(
+            FmPadding(name="pad", input=INPUT_TENSOR, in_type=UINT8, pads=(2, 2, 2, 2)),
+            Swg(name="swg_0", input="pad", in_type=UINT8, kernel=(6, 6), stride=(2, 2)),
+            Mvau(
+                name="mvau_0", input="swg_0", in_type=UINT8, weights=signs(16, 36), thresholds=around(16, 0)
+            ),
+            Swg(name="swg_1", input="mvau_0", in_type=BIPOLAR, kernel=(3, 3), stride=(2, 2)),
+            Mvau(
+                name="mvau_1", input="swg_1", in_type=BIPOLAR, weights=signs(8, 144), thresholds=around(8, 0)
+            ),
+            Flatten(name="flatten", input="mvau_1", in_type=BIPOLAR),
+            Mvau(name="mvau_2", input="flatten", in_type=BIPOLAR, weights=signs(3, 32)),
+        ),
+    )
+
+
+def test_estimators_reach_the_signs(binarised_graph):
+    """The hard tanh is the surrogate's own gradient; the identity is another one."""
+    images = np.random.default_rng(0).integers(90, 166, (40, 3, 4, 2), dtype=np.uint8)
+    labels = ReferenceTarget(binarised_graph).infer(images).labels
+    found = {
+        name: make_attack("pgd", eps=0.08, steps=5, estimator=name).craft(
+            Surrogate(binarised_graph), images, labels
+        )
+        for name in ("model", "hardtanh", "identity", "bpda")
+    }
+    np.testing.assert_array_equal(found["model"].adversarial, found["hardtanh"].adversarial)
+    for other in ("identity", "bpda"):
+        assert np.any(found["model"].adversarial != found[other].adversarial)
+
+
+def test_a_convolution_that_is_not_exact_is_not_used(monkeypatch):
+    graph = _paper_like(np.random.default_rng(1))
+    images = np.random.default_rng(2).integers(0, 256, (4, 12, 12, 1), dtype=np.uint8)
+    convolve = torch.nn.functional.conv2d
+    monkeypatch.setattr(torch.nn.functional, "conv2d", lambda *args, **kw: convolve(*args, **kw) + 2)
+    found = TorchTarget(Surrogate(graph), graph).infer(images).logits
+    np.testing.assert_array_equal(found, ReferenceTarget(graph).infer(images).logits)
 
 
 def test_gradient_of_a_window_and_a_pool():
