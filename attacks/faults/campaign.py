@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from attacks.faults.curve import curve_to_json, one_bit_each
 from attacks.faults.evaluator import FaultEvaluator
-from attacks.faults.greedy import GreedySearch, Step
+from attacks.faults.greedy import GreedySearch
 from attacks.faults.layout import MemoryLayout, random_bursts
-from attacks.faults.model import ActivationFault, Effect, Fault, MemoryFault, fault_to_json
+from attacks.faults.model import ActivationFault, Effect, fault_to_json
 from attacks.faults.replay import FaultReplay, Scenario, replay_faults
 from attacks.faults.sampling import Memory, estimate, memories_of, random_faults
 from attacks.faults.score import Objective, ScoreMap
@@ -23,7 +24,8 @@ from hw.rtlgen import plan_rtl
 from hw.target import ImageArray
 
 FORMAT_VERSION = 1
-KINDS = ("weight", "threshold", "activation")
+MEMORY_KINDS = ("weight", "threshold")
+KINDS = (*MEMORY_KINDS, "activation")
 Report = Callable[[str, int, int], None]
 
 
@@ -35,7 +37,7 @@ class Options:
         kinds: Of `KINDS`: what is mapped; the attack strikes those that are memories.
         effect: What happens to a bit.
         nodes: Names of the layers to look at; empty for all.
-        bits: Faults of the attack; 0 for none.
+        bits: Faults of an attack; 0 for none.
         objective: What makes a bit the most harmful one.
         search_images: The adversary sees this many of the images; the accuracy is that on the others.
         samples: Faults drawn where not all can be tried, and draws of random faults and bursts.
@@ -111,7 +113,7 @@ class Campaign:
             "left_out": left_out,
             "bursts": self._bursts(evaluator, layout),
             "random": self._random(evaluator),
-            "attack": self._attack(layout),
+            "attacks": self._attacks(layout),
             "pairs": evaluator.pairs,
         }
         found["replay"] = self._replay()
@@ -221,65 +223,47 @@ class Campaign:
     def _estimate(self, evaluator: FaultEvaluator, scores: ScoreMap) -> dict[str, Any]:
         return asdict(estimate(scores, clean=evaluator.clean.score, images=len(self.images)))
 
-    def _attack(self, layout: MemoryLayout) -> dict[str, Any] | None:
-        options = self.options
-        memories = [memory for memory in self._memories if _one_bit_each(layout, memory)]
-        if options.bits < 1 or not memories or options.search_images < 1:
-            return None
-        split = options.search_images
-        search = GreedySearch(
-            graph=self.graph,
-            images=self.images[:split],
-            labels=self.labels[:split],
-            memories=memories,
-            effect=options.effect,
-            objective=options.objective,
-            samples=options.samples,
-            seed=options.seed,
-            threads=self.threads,
-            cache_dir=self.cache_dir,
-        )
-        steps = search.run(options.bits, lambda done: self._say("attack", done, options.bits))
-        faults = [step.fault for step in steps]
-        if faults:
-            self._scenarios.insert(0, Scenario(name=f"attack of {len(faults)} bits", faults=tuple(faults)))
-        return {
-            "objective": str(options.objective),
-            "memories": [{"node": memory.node, "kind": memory.kind} for memory in memories],
-            "search_images": split,
-            "held_out_images": len(self.images) - split,
-            "steps": self._steps_to_json(steps, layout, split),
-        }
-
-    def _steps_to_json(self, steps: Sequence[Step], layout: MemoryLayout, split: int) -> list[dict[str, Any]]:
-        held_out = None
-        if split < len(self.images):
-            held_out = FaultEvaluator(
-                self.graph,
-                self.images[split:],
-                self.labels[split:],
+    def _attacks(self, layout: MemoryLayout) -> list[dict[str, Any]]:
+        """One attack on the weights, one on the thresholds, where a fault is one bit of the hardware."""
+        options, found = self.options, []
+        for kind in MEMORY_KINDS:
+            memories = [m for m in self._memories if m.kind == kind and one_bit_each(layout, m)]
+            if options.bits < 1 or options.search_images < 1 or not memories:
+                continue
+            search = GreedySearch(
+                graph=self.graph,
+                images=self.images[: options.search_images],
+                labels=self.labels[: options.search_images],
+                memories=memories,
+                effect=options.effect,
+                objective=options.objective,
+                samples=options.samples,
+                seed=options.seed,
                 threads=self.threads,
-                seed=self.options.seed,
                 cache_dir=self.cache_dir,
             )
-        faults: list[MemoryFault] = []
-        found: list[dict[str, Any]] = []
-        for step in steps:
-            faults.append(step.fault)
-            score = None if held_out is None else held_out.score(faults)
-            found.append(
-                {
-                    "bits": len(faults),
-                    "fault": fault_to_json(step.fault),
-                    "address": asdict(layout.addresses(step.fault)[0]),
-                    "candidates": step.candidates,
-                    "accuracy_search": step.score.correct / split,
-                    "accuracy_held_out": None
-                    if score is None
-                    else score.correct / (len(self.images) - split),
-                }
+            steps = search.run(
+                options.bits, lambda done, kind=kind: self._say(f"attack on {kind}s", done, options.bits)
             )
+            found.append(curve_to_json(search, steps, layout, self._held_out()))
+            faults = tuple(step.fault for step in steps)
+            if faults:
+                name = f"attack on {len(faults)} bits of {kind}s"
+                self._scenarios.insert(len(found) - 1, Scenario(name=name, faults=faults))
         return found
+
+    def _held_out(self) -> FaultEvaluator | None:
+        split = self.options.search_images
+        if split == len(self.images):
+            return None
+        return FaultEvaluator(
+            self.graph,
+            self.images[split:],
+            self.labels[split:],
+            threads=self.threads,
+            seed=self.options.seed,
+            cache_dir=self.cache_dir,
+        )
 
     def _replay(self) -> list[dict[str, Any]]:
         count = min(self.options.replay_images, len(self.images))
@@ -304,14 +288,3 @@ class Campaign:
     def _say(self, what: str, done: int, total: int) -> None:
         if self.report is not None:
             self.report(what, done, total)
-
-
-def _one_bit_each(layout: MemoryLayout, memory: Memory) -> bool:
-    """Whether each fault of a memory is one bit of the hardware: no copies for lanes, no shared words."""
-    fault: Fault = memory.fault(0)
-    if isinstance(fault, ActivationFault):
-        return False
-    try:
-        return len(layout.addresses(fault)) == 1
-    except InputError:
-        return False

@@ -98,7 +98,8 @@ def faults(
     with progress() as listener, listener.task("faults") as task:
         campaign.report = lambda what, done, total: task.update(done, total=total, note=what)
         result = campaign.run()
-    result |= {"graph_hash": loaded.graph_hash, "seconds": time.perf_counter() - start}
+    seconds = time.perf_counter() - start
+    result |= {"graph_hash": loaded.graph_hash, "timing": {"pairs": result.pop("pairs"), "seconds": seconds}}
     write_json(output, result)
     if json:
         show_json(result)
@@ -134,11 +135,11 @@ def _table(result: dict[str, Any]) -> Table:
         table.add_row(name, "", *_numbers(burst["estimate"]))
     for draw in result["random"]:
         table.add_row(f"{draw['bits']:,} random bits", "", *_numbers(draw["estimate"]))
-    for step in (result["attack"] or {"steps": []})["steps"]:
+    for step in (step for attack in result["attacks"] for step in attack["steps"]):
         accuracy = step["accuracy_held_out"]
         shown = step["accuracy_search"] if accuracy is None else accuracy
-        name = f"attack, bit {step['bits']}: {step['fault']['node']} {step['fault']['kind']}"
-        table.add_row(name, "", f"{step['candidates']:,}", "", f"{100 * shown:.2f} %", "")
+        name = f"attack, {step['fault']['kind']} {step['bits']}: {step['fault']['node']}"
+        table.add_row(name, str(step["bits"]), f"{step['candidates']:,}", "", f"{100 * shown:.2f} %", "")
     for replayed in result["replay"]:
         differing = sum(target["diverging_images"] for target in replayed["targets"])
         name = f"rtl, {replayed['scenario']}"
