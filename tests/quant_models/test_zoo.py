@@ -43,6 +43,7 @@ _CONV_PROMISED = {
 _PAPER_PROMISED = {
     "paper-cnn-64-mnist-robust": (0.97, 0.6),
     "paper-a-mnist": (0.985, 0.0),
+    "paper-b-mnist": (0.96, 0.0),
 }
 
 
