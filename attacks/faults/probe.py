@@ -50,12 +50,16 @@ class StreamProbe:
         if cut.tail is not None:
             self._target = EmulatorTarget(cut.tail, threads=threads, cache_dir=cache_dir)
             self._pixels = cut.images(self.values).reshape(self.values.shape)
-        self.pairs = 0
 
     @property
     def elements(self) -> int:
         """Elements of the stream."""
         return self.values.shape[1]
+
+    @property
+    def tail_macs(self) -> int:
+        """Multiply-accumulates of the layers behind the stream, for one image; at least one."""
+        return 1 if self._tail is None else max(1, self._tail.macs)
 
     def changes(self, values: IntArray) -> tuple[ScoreMap, IntArray, IntArray]:
         """Return what changes where single elements have other values, ``(N, elements)``.
@@ -67,7 +71,6 @@ class StreamProbe:
             By changed value: the differences of right answers and margin; its image; its element.
         """
         image, element = np.nonzero(values != self.values)
-        self.pairs += values.size
         correct, margin = np.zeros(len(image), np.int64), np.zeros(len(image), np.int64)
         size = max(1, _BATCH_BYTES // self.elements)
         for start in range(0, len(image), size):

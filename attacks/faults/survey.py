@@ -15,9 +15,10 @@ from attacks.faults.sampling import Memory, random_faults
 from attacks.faults.score import Objective, Score, ScoreMap
 from export.graph import Mvau, Node
 
-# Images times faults that a map may cost, where each pair is computed on its own.
+# Images times faults that the map of a dense layer may have.
 PAIRS_MAX = 50_000_000_000
-ELEMENT_PAIRS_MAX = 20_000_000
+# Multiply-accumulates that the map of a stream may cost: each pair needs all layers behind it.
+STREAM_MACS_MAX = 500_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -128,9 +129,10 @@ def survey_stream(
     shape, bits = evaluator.graph.shapes[node.name], node.out_type.width_bits
     elements = prod(shape)
     chosen = np.arange(elements)
-    if elements * bits * len(evaluator.images) > ELEMENT_PAIRS_MAX and elements > samples:
-        chosen = np.sort(np.random.default_rng((seed, 0)).choice(elements, samples, replace=False))
     probe = evaluator.probe(node.name)
+    cost = elements * bits * len(evaluator.images) * probe.tail_macs
+    if cost > STREAM_MACS_MAX and elements > samples:
+        chosen = np.sort(np.random.default_rng((seed, 0)).choice(elements, samples, replace=False))
     codes = activation_codes(probe.values, node.out_type)
     maps: list[ScoreMap] = []
     for bit in range(bits):

@@ -116,11 +116,7 @@ def test_convolutions_are_sampled(images, labels):
 def test_the_first_step_is_the_worst_of_all_single_faults(binarised_graph, images, labels):
     memories = memories_of(binarised_graph)
     evaluator = FaultEvaluator(binarised_graph, images, labels, threads=1)
-    every = [
-        (evaluator.score([memory.fault(i)]), memory.fault(i))
-        for memory in memories
-        for i in range(memory.size)
-    ]
+    every = [evaluator.score([memory.fault(i)]) for memory in memories for i in range(memory.size)]
     for objective in Objective:
         search = GreedySearch(
             graph=binarised_graph,
