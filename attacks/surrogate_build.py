@@ -18,6 +18,7 @@ from attacks.surrogate_layers import (
     Drawn,
     Flat,
     Gate,
+    ImageConvolution,
     Layer,
     Plain,
     Thresholds,
@@ -47,6 +48,7 @@ FloatArray = np.ndarray[Any, Any]
 
 # float32 holds every integer up to here, so sums below it are exact in any order.
 _EXACT_LIMIT = 1 << 24
+_FEW_CHANNELS = 4
 # Images that a convolution is tried on before it is trusted; some algorithms need a batch of 16.
 _PROBES = 16
 
@@ -260,7 +262,8 @@ def _product(
     if fused.padding is None and node.groups == 1 and windows.kernel == frame[:2]:
         return Dense(weights, offset, slope, whole=True)
     padding = (0, 0) if fused.padding is None else fused.padding.pads[:2]
-    convolution = Convolution(
+    kind = ImageConvolution if node.groups == 1 and frame[2] <= _FEW_CHANNELS else Convolution
+    convolution = kind(
         kernels_of(weights, windows),
         offset,
         slope,
