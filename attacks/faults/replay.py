@@ -120,7 +120,7 @@ def replay_faults(
     """
     faults = scenario.faults
     emulator = FaultyEmulator(graph, faults, threads=workers, seed=seed, cache_dir=cache_dir)
-    hardware, how = _hardware(graph, folding, faults, seed, workers, cache_dir)
+    hardware, how = open_hardware(graph, folding, faults, seed=seed, workers=workers, cache_dir=cache_dir)
     targets: list[tuple[Target, str]] = [
         (emulator, "faulty graph"),
         (FaultyReference(graph, faults, seed=seed), "faulty graph"),
@@ -151,17 +151,19 @@ def replay_faults(
     return FaultReplay(scenario=scenario, images=len(images), targets=tuple(results))
 
 
-def _hardware(
+def open_hardware(
     graph: DataflowGraph,
     folding: Folding,
     faults: Sequence[Fault],
-    seed: int,
-    workers: int | None,
-    cache_dir: Path | None,
+    *,
+    seed: int = 0,
+    workers: int | None = None,
+    cache_dir: Path | None = None,
 ) -> tuple[Target, str]:
+    """Return the simulated hardware with faults, and in words how they got into it; see `TargetReplay`."""
     memory, streams = split_faults(faults)
     layout = MemoryLayout.of(graph, folding, plan_rtl(graph, folding, with_contents=False))
-    if not streams and any(not has_own_bits(layout, fault) for fault in memory):
+    if not streams and any(not _has_own_bits(layout, fault) for fault in memory):
         faulty = apply_faults(graph, memory)
         target = RtlTarget(faulty, folding, seed=seed, workers=workers, cache_dir=cache_dir)
         return target, "generated from the faulty graph"
@@ -169,7 +171,7 @@ def _hardware(
     return target, "memory contents and forced streams"
 
 
-def has_own_bits(layout: MemoryLayout, fault: Fault) -> bool:
+def _has_own_bits(layout: MemoryLayout, fault: Fault) -> bool:
     """Whether bits of the memories belong to this fault alone."""
     memory, _ = split_faults([fault])
     with suppress(InputError):

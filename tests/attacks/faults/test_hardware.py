@@ -5,13 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from attacks.faults import replay
 from attacks.faults.apply import apply_faults
 from attacks.faults.hardware import faulty_rtl
 from attacks.faults.layout import Address, MemoryLayout, faulty_memories, random_bursts
 from attacks.faults.model import ActivationFault, Effect, ThresholdFault, WeightFault
+from attacks.faults.replay import Scenario, replay_faults
 from attacks.faults.targets import FaultyEmulator, FaultyReference
 from export.datatypes import UINT8, DataType
-from export.errors import InputError
+from export.errors import DivergenceError, InputError
 from export.graph import INPUT_TENSOR, DataflowGraph, Flatten, Mvau, Thresholding, Thresholds
 from hw.folding import Folding, LayerFolding
 from hw.rtlgen import plan_rtl
@@ -165,3 +167,43 @@ def test_a_word_that_channels_share_has_no_bit_for_one_of_them(case):
     layout = MemoryLayout.of(shared, narrow, plan_rtl(shared, narrow))
     with pytest.raises(InputError, match="share one word"):
         layout.addresses(ThresholdFault(node="binarise", channel=1))
+
+
+def test_a_replay_compares_all_targets(case, simulator_cache):
+    graph, folding = case
+    images = np.random.default_rng(5).integers(0, 256, (20, 2, 2, 3), dtype=np.uint8)
+    labels = np.zeros(20, np.int64)
+    scenario = Scenario(name="all", faults=(*MEMORY, *STREAMS))
+    found = replay_faults(graph, folding, scenario, images, labels, workers=1, cache_dir=simulator_cache)
+    found.check()
+    targets = found.to_json()["targets"]
+    assert [target["target"] for target in targets] == ["emulator", "reference", "rtl"]
+    assert len({target["correct"] for target in targets}) == 1
+    assert targets[2]["how"] == "memory contents and forced streams"
+
+
+def test_a_replay_names_image_layer_and_channel(case, simulator_cache, monkeypatch):
+    graph, folding = case
+    images = np.random.default_rng(5).integers(0, 256, (20, 2, 2, 3), dtype=np.uint8)
+
+    def other_fault(graph, folding, faults, **options):
+        return faulty_rtl(graph, folding, [*faults, ActivationFault(node="agree", element=2)], **options)
+
+    monkeypatch.setattr(replay, "faulty_rtl", other_fault)
+    scenario = Scenario(name="one", faults=STREAMS[:1])
+    found = replay_faults(
+        graph, folding, scenario, images, np.zeros(20, np.int64), workers=1, cache_dir=simulator_cache
+    )
+    assert [result.diverging_images > 0 for result in found.targets] == [False, False, True]
+    with pytest.raises(DivergenceError, match=r"rtl differs from emulator .* first in layer agree"):
+        found.check()
+
+
+def test_where_channels_share_a_word_the_faulty_network_is_generated(case, simulator_cache):
+    graph, folding = case
+    shared = replace(graph.nodes[0], thresholds=Thresholds(steps=np.full((1, 1), 128)))
+    graph = replace(graph, nodes=(shared, *graph.nodes[1:]))
+    narrow = Folding({**folding.layers, "agree": LayerFolding(2, 4)})
+    fault = ThresholdFault(node="binarise", channel=1, bit=8)
+    target, how = replay.open_hardware(graph, narrow, [fault], cache_dir=simulator_cache)
+    assert (target.name, how) == ("rtl", "generated from the faulty graph")
