@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from attacks.evaluation import Evaluation
+from attacks.flips import flip
 from attacks.gradient import GradientAttack
 from attacks.inputs import require, require_count
 from attacks.landscape import Landscape
@@ -29,12 +30,13 @@ class Apgd(GradientAttack, ABC):
 
     At checkpoints each image whose loss rose too seldom, or not at all, goes back to its best place with half
     the step. On the grid the walk remembers where it is between the levels, and the model sees the nearest
-    image of the grid; a L∞ step stays at least one level.
+    image of the grid; for L∞ `attacks.flips` goes on from the best image.
 
     Attributes:
         steps: Steps of one run.
         restarts: Runs, each from its own random start.
         rho: Share of the steps between checkpoints in which the loss must rise.
+        flips: Further looks after all restarts, for L∞ on the grid.
 
     References:
         Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse
@@ -47,12 +49,14 @@ class Apgd(GradientAttack, ABC):
     steps: int = 100
     restarts: int = 1
     rho: float = 0.75
+    flips: int = 50
 
     def __post_init__(self) -> None:
         # Not super(): slots=True makes a second class, which super() without arguments doesn't know.
         GradientAttack.__post_init__(self)
         require_count("the number of steps", self.steps, least=1)
         require_count("the number of restarts", self.restarts, least=1)
+        require_count("the number of flips", self.flips, least=0)
         require(0 <= self.rho <= 1, f"rho must be from 0 to 1, not {self.rho}")
         require(
             self.objective is self.own_objective,
@@ -68,7 +72,10 @@ class Apgd(GradientAttack, ABC):
             start = project(clean.position + noise, clean.position, budget, on_grid=False)
             walk = _Walk(self, landscape, clean.position, budget)
             best = walk.run(start, best)
-        return best
+        if self.flips == 0 or not self.on_grid or budget.norm is not Norm.LINF:
+            return best
+        shape = (clean.position.shape[2], clean.position.shape[3], clean.position.shape[1])
+        return flip(landscape, best, clean.position, budget.limit(shape), looks=self.flips, seed=self.seed)
 
     def checkpoints(self) -> list[int]:
         """Return the numbers of steps after which step sizes are reconsidered."""
@@ -86,8 +93,6 @@ class _Walk:
         self._original, self._budget = original, budget
         radius = 255.0 * budget.eps
         self._length = torch.full((len(original), 1, 1, 1), 2 * radius)
-        whole = attack.on_grid and budget.norm is Norm.LINF
-        self._least = 1.0 if whole else 0.0
 
     def run(self, start: Tensor, best: Evaluation) -> Evaluation:
         """Walk; return the better of what was seen and of ``best``."""
@@ -111,7 +116,6 @@ class _Walk:
                 stuck = ~halved & (top == last_top)
                 halved = (rises < self._attack.rho * (step - last_check)) | stuck
                 self._length = torch.where(_wide(halved), self._length / 2, self._length)
-                self._length.clamp_(min=self._least)
                 here, gradient = _pick(halved, top_here, here), _pick(halved, top_gradient, gradient)
                 last_top, last_check, rises = top, step, torch.zeros(len(here))
         return best

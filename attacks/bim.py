@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 from attacks.pgd import Descent
+from attacks.threat import Norm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,5 +24,7 @@ class Bim(Descent):
 
     @property
     def own_step_size(self) -> float:
-        """A share of the ball's radius."""
-        return (self.eps or 0.0) / self.steps
+        """A share of the ball's radius, rounded up on the grid so that the edge is reached."""
+        share = (self.eps or 0.0) / self.steps
+        whole = self.on_grid and self.norm is Norm.LINF
+        return math.ceil(255 * share - 1e-9) / 255 if whole else share

@@ -47,12 +47,14 @@ class Estimation:
         estimator: Which one.
         progress: Share of the attack that is done, from 0 to 1.
         smooth: Whether signs are tanh for now.
+        replaced: Signs whose gradient was exchanged so far.
     """
 
     def __init__(self, estimator: Estimator) -> None:
         self.estimator = estimator
         self.progress = 0.0
         self.smooth = False
+        self.replaced = 0
 
     @contextmanager
     def smoothed(self) -> Generator[None]:
@@ -68,12 +70,21 @@ class Estimation:
         signs = _tensor(output)
         if not signs.requires_grad or not bool((signs.detach().abs() == 1).all()):
             return None
+        self.replaced += 1
         values = _tensor(inputs[0])
         margins = module.margin(values) if hasattr(module, "margin") else values
         if self.smooth:
             return margins.tanh()
         replaced: Any = _Sign.apply(margins, signs.detach(), self)
         return replaced
+
+    def check(self) -> None:
+        """Raise `InputError` where no sign has let its gradient be exchanged."""
+        require(
+            self.estimator is Estimator.MODEL or self.replaced > 0,
+            f"no sign of the model took the estimator {self.estimator}",
+            hint=f"its signs must put out ±1 and a gradient; or use {Estimator.MODEL}",
+        )
 
     def slope(self, margins: Tensor) -> Tensor:
         """Return the derivative at the signs' arguments, in the same shape."""

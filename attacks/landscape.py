@@ -121,6 +121,7 @@ class Landscape:
     def _gradients(self, position: Tensor, rises: Rises) -> tuple[Tensor, Tensor]:
         if self.estimation.estimator is not Estimator.BPDA:
             logits, gradients = differentiate_logits(self.model, rises, position)
+            self.estimation.check()
             return logits, torch.stack(gradients, dim=1)
         # Both networks get the same drawn weights.
         state = torch.random.get_rng_state() if self.is_drawn else None
@@ -129,6 +130,7 @@ class Landscape:
             torch.random.set_rng_state(state)
         with self.estimation.smoothed():
             _, gradients = differentiate_logits(self.model, lambda _: rises(logits), position)
+        self.estimation.check()
         return logits, torch.stack(gradients, dim=1)
 
     def _each_draw(self) -> range:

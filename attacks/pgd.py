@@ -10,8 +10,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from attacks.evaluation import Evaluation
+from attacks.flips import flip
 from attacks.gradient import GradientAttack
 from attacks.inputs import require, require_count
+from attacks.landscape import Landscape
 from attacks.projection import steepest
 from attacks.stepping import SteppingAttack
 from attacks.threat import Budget, Norm
@@ -26,6 +29,7 @@ class Descent(SteppingAttack, ABC):
         step_size: Length of a step in the unit of eps. L∞ on the grid: rounded to whole levels, at least one.
             None for the algorithm's own.
         momentum: Share of the direction that is kept from step to step, 0 for none.
+        flips: Further looks after all runs, for L∞ on the grid, see `attacks.flips`.
     """
 
     norms: ClassVar[tuple[Norm, ...]] = (Norm.LINF, Norm.L2)
@@ -34,17 +38,27 @@ class Descent(SteppingAttack, ABC):
     steps: int = 20
     step_size: float | None = None
     momentum: float = 0.0
+    flips: int = 0
 
     def __post_init__(self) -> None:
         # Not super(): slots=True makes a second class, which super() without arguments doesn't know.
         GradientAttack.__post_init__(self)
         require_count("the number of steps", self.steps, least=1)
+        require_count("the number of flips", self.flips, least=0)
         size = self.step_size
         require(
             size is None or (math.isfinite(size) and size > 0 and (size <= 1 or self.norm is Norm.L2)),
             f"the step size must be above 0, and at most 1 for {Norm.LINF}, not {size}",
         )
         require(0 <= self.momentum <= 1, f"the momentum must be from 0 to 1, not {self.momentum}")
+
+    def search(self, landscape: Landscape, clean: Evaluation, budget: Budget) -> Evaluation:
+        """Run all restarts; return the best image seen."""
+        best = SteppingAttack.search(self, landscape, clean, budget)
+        if self.flips == 0 or not self.on_grid or budget.norm is not Norm.LINF:
+            return best
+        shape = (clean.position.shape[2], clean.position.shape[3], clean.position.shape[1])
+        return flip(landscape, best, clean.position, budget.limit(shape), looks=self.flips, seed=self.seed)
 
     @property
     def rounds(self) -> int:
