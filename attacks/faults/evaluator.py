@@ -10,7 +10,7 @@ import numpy as np
 from attacks.faults.apply import apply_faults
 from attacks.faults.codes import wrap
 from attacks.faults.criticality import DenseLayer
-from attacks.faults.model import Fault
+from attacks.faults.model import Effect, Fault, MemoryFault, WeightFault, check_range
 from attacks.faults.probe import StreamProbe
 from attacks.faults.score import Outcomes, Score
 from attacks.faults.targets import FaultyEmulator, split_faults
@@ -54,6 +54,7 @@ class FaultEvaluator:
             raise InputError(f"{len(self.images)} images and labels {labels.shape}: one label an image")
         self._threads, self._seed, self._cache_dir = threads, seed, cache_dir
         self._target = EmulatorTarget(graph, threads=threads, seed=seed, cache_dir=cache_dir)
+        self._mvaus = {node.name: node for node in graph.mvaus}
         self._streams: dict[str, IntArray] = {}
         self.clean = Outcomes.of(self._target.infer(self.images).logits, labels)
         self.pairs = 0
@@ -71,9 +72,30 @@ class FaultEvaluator:
                 self.graph, faults, threads=self._threads, seed=self._seed, cache_dir=self._cache_dir
             )
             return Outcomes.of(target.infer(self.images).logits, self.labels).score
+        flips = self._flips(memory)
+        if flips is not None:
+            if self._target.graph is not self.graph:
+                self._target.load(self.graph)
+            with self._target.flipped(flips):
+                logits = self._target.infer(self.images).logits
+            return Outcomes.of(logits, self.labels).score
         self._target.load(apply_faults(self.graph, memory, wide_logits=True))
         logits = wrap(self._target.infer(self.images).logits, self.graph.nodes[-1].out_type)
         return Outcomes.of(logits, self.labels).score
+
+    def _flips(self, faults: Sequence[MemoryFault]) -> list[tuple[str, int, int]] | None:
+        """Return the weights to turn, where faults are nothing else and the emulator can do so in place."""
+        found: list[tuple[str, int, int]] = []
+        for fault in faults:
+            if not isinstance(fault, WeightFault) or fault.effect is not Effect.FLIP or fault.bit:
+                return None
+            if fault.node not in self._mvaus or not self._target.can_flip(fault.node):
+                return None
+            node = self._mvaus[fault.node]
+            check_range("neuron", fault.row, node.mh, node=node.name)
+            check_range("input", fault.column, node.mw, node=node.name)
+            found.append((fault.node, fault.row, fault.column))
+        return found
 
     def stream(self, name: str) -> IntArray:
         """Return a node's output, or the images, without faults: int64 ``(N, ...)``."""

@@ -186,3 +186,12 @@ def _pad_lanes(values: IntArray, fill: int) -> IntArray:
     """Extend the first axis to a multiple of `LANES`."""
     padding = [(0, -len(values) % LANES)] + [(0, 0)] * (values.ndim - 1)
     return np.pad(values, padding, constant_values=fill)
+
+
+def weight_place(node: Mvau, row: int, column: int) -> tuple[int, int]:
+    """Return where the bit of a ±1 weight lies in `BitProduct.weight_words` of all groups: byte and bit."""
+    neurons, words = node.mh // node.groups, words_for(node.mw)
+    group, neuron = divmod(row, neurons)
+    tile = group * -(-neurons // LANES) + neuron // LANES
+    word = (tile * words + column // WORD_BITS) * LANES + neuron % LANES
+    return 8 * word + column % WORD_BITS // 8, column % 8

@@ -138,6 +138,8 @@ def _by_bits(
         fields["draw_limits"] = writer.constant(np.concatenate([part.limits for part in drawn]))
     else:
         fields["weights"] = writer.constant(np.concatenate([bits.weight_words for bits in classes[0]]))
+        if node.in_type.is_bipolar and not in_windows:
+            writer.note_weights(node.name, fields["weights"])
     pairs = [(part, bits) for products in classes for part, bits in zip(parts, products, strict=True)]
     if thresholds is None:
         outputs = [constants.popcount_to_output(part, bits) for part, bits in pairs]

@@ -103,6 +103,8 @@ class Plan:
         arena_offsets: Where the other buffers of a block begin in a thread's memory [bytes], int64.
         arena_bytes: Size of that memory.
         scratch_bytes: Memory for drawn weights, beside the buffers.
+        packed_weights: Where the constants hold the ±1 weights of a layer on rows of ±1 inputs, by its name:
+            each is one bit there, and nothing else depends on it.
     """
 
     steps: npt.NDArray[np.int64]
@@ -114,6 +116,7 @@ class Plan:
     arena_offsets: npt.NDArray[np.int64]
     arena_bytes: int
     scratch_bytes: int
+    packed_weights: dict[str, int]
 
 
 class PlanWriter:
@@ -128,6 +131,7 @@ class PlanWriter:
         self._buffers = [image_bytes]
         self._constants = bytearray()
         self._scratch_bytes = 0
+        self._packed_weights: dict[str, int] = {}
 
     def step(self, kind: str, source: int, target_bytes: int, **fields: int) -> int:
         """Append a step.
@@ -152,6 +156,10 @@ class PlanWriter:
         self._constants += np.ascontiguousarray(array).tobytes()
         self._constants += bytes(-len(self._constants) % memory.ALIGNMENT)
         return offset
+
+    def note_weights(self, name: str, offset: int) -> None:
+        """Remember where a layer's weights lie, each in one bit that nothing else depends on."""
+        self._packed_weights[name] = offset
 
     def need_scratch(self, size: int) -> None:
         """Ask for ``size`` bytes of memory that a step may use while it runs."""
@@ -183,4 +191,5 @@ class PlanWriter:
             arena_offsets=np.array([layout.offsets[buffer] for buffer in sorted(sizes)], np.int64),
             arena_bytes=layout.size,
             scratch_bytes=self._scratch_bytes,
+            packed_weights=self._packed_weights,
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import numpy as np
 from export.draws import check_seed
 from export.errors import InputError
 from export.graph import DataflowGraph, IntArray
+from hw.emulator.constants import weight_place
 from hw.emulator.library import NativeEngine, NativeLibrary, load_library
 from hw.emulator.plan import plan_graph
 from hw.emulator.steps import Plan
@@ -88,6 +91,42 @@ class EmulatorTarget:
         else:
             self._engine = NativeEngine(self._library, self.isa, plan)
         self.graph, self._plan, self._tracer = graph, plan, None
+
+    def can_flip(self, name: str) -> bool:
+        """Whether `flipped` can turn weights of a layer: ±1 weights on vectors of ±1, not drawn."""
+        return name in self._plan.packed_weights
+
+    @contextmanager
+    def flipped(self, weights: Iterable[tuple[str, int, int]]) -> Generator[None]:
+        """Compute with the signs of some weights turned, until the context ends; `trace` ignores it.
+
+        Single bits change in native memory, which takes microseconds. No other thread may use the target
+        meanwhile.
+
+        Args:
+            weights: Name of the layer, row and column of each; one that is named twice stays as it is.
+
+        Raises:
+            ValueError: A layer can't be turned so, see `can_flip`, or has no such weight.
+        """
+        nodes = {node.name: node for node in self.graph.mvaus}
+        places: dict[int, int] = {}
+        for name, row, column in weights:
+            if not self.can_flip(name):
+                raise ValueError(f"weights of {name} are not single bits in native memory")
+            node = nodes[name]
+            if not (0 <= row < node.mh and 0 <= column < node.mw):
+                raise ValueError(f"{name} has no weight {row}, {column}")
+            byte, bit = weight_place(node, row, column)
+            place = self._plan.packed_weights[name] + byte
+            places[place] = places.get(place, self._plan.constants[place]) ^ (1 << bit)
+        for place, value in places.items():
+            self._engine.patch(place, bytes([value]))
+        try:
+            yield
+        finally:
+            for place in places:
+                self._engine.patch(place, self._plan.constants[place : place + 1])
 
     def infer(self, images: ImageArray, first_frame: int = 0) -> Inference:
         """Compute the integer logits of uint8 images ``(N, H, W, C)``, the frames from ``first_frame`` on."""
