@@ -262,6 +262,7 @@ class Campaign:
             self.labels[split:],
             threads=self.threads,
             seed=self.options.seed,
+            first_frame=split,
             cache_dir=self.cache_dir,
         )
 

@@ -30,7 +30,8 @@ class FaultEvaluator:
         images: uint8 ``(N, H, W, C)``, at least one.
         labels: int64 ``(N,)``.
         threads: Threads that share a batch; None for one a core.
-        seed: Of drawn weights; image i is frame i.
+        seed: Of drawn weights.
+        first_frame: Frame index of the first image; the others follow.
         cache_dir: Where compiled code is kept.
 
     Raises:
@@ -45,9 +46,11 @@ class FaultEvaluator:
         *,
         threads: int | None = None,
         seed: int = 0,
+        first_frame: int = 0,
         cache_dir: Path | None = None,
     ) -> None:
         self.graph = graph
+        self._first_frame = first_frame
         self.images = check_images(images, graph)
         self.labels = labels
         if not len(self.images) or labels.shape != (len(self.images),):
@@ -56,7 +59,7 @@ class FaultEvaluator:
         self._target = EmulatorTarget(graph, threads=threads, seed=seed, cache_dir=cache_dir)
         self._mvaus = {node.name: node for node in graph.mvaus}
         self._streams: dict[str, IntArray] = {}
-        self.clean = Outcomes.of(self._target.infer(self.images).logits, labels)
+        self.clean = Outcomes.of(self._target.infer(self.images, self._first_frame).logits, labels)
         self.pairs = 0
 
     def score(self, faults: Sequence[Fault]) -> Score:
@@ -71,16 +74,18 @@ class FaultEvaluator:
             target = FaultyEmulator(
                 self.graph, faults, threads=self._threads, seed=self._seed, cache_dir=self._cache_dir
             )
-            return Outcomes.of(target.infer(self.images).logits, self.labels).score
+            return Outcomes.of(target.infer(self.images, self._first_frame).logits, self.labels).score
         flips = self._flips(memory)
         if flips is not None:
             if self._target.graph is not self.graph:
                 self._target.load(self.graph)
             with self._target.flipped(flips):
-                logits = self._target.infer(self.images).logits
+                logits = self._target.infer(self.images, self._first_frame).logits
             return Outcomes.of(logits, self.labels).score
         self._target.load(apply_faults(self.graph, memory, wide_logits=True))
-        logits = wrap(self._target.infer(self.images).logits, self.graph.nodes[-1].out_type)
+        logits = wrap(
+            self._target.infer(self.images, self._first_frame).logits, self.graph.nodes[-1].out_type
+        )
         return Outcomes.of(logits, self.labels).score
 
     def _flips(self, faults: Sequence[MemoryFault]) -> list[tuple[str, int, int]] | None:
@@ -103,7 +108,10 @@ class FaultEvaluator:
             clean = EmulatorTarget(
                 self.graph, threads=self._threads, seed=self._seed, cache_dir=self._cache_dir
             )
-            self._streams = {INPUT_TENSOR: self.images.astype(np.int64), **clean.trace(self.images)}
+            self._streams = {
+                INPUT_TENSOR: self.images.astype(np.int64),
+                **clean.trace(self.images, self._first_frame),
+            }
         return self._streams[name]
 
     def probe(self, name: str) -> StreamProbe:

@@ -50,7 +50,7 @@ class GreedySearch:
         effect: What happens to a bit.
         objective: What makes a bit the most harmful one.
         samples: Candidates of a memory where not all are evaluated.
-        seed: Of such samples.
+        seed: Of such samples, and of drawn weights.
         threads: Threads of the emulator; None for one a core.
         cache_dir: Where compiled code is kept.
     """
@@ -89,6 +89,7 @@ class GreedySearch:
             self.images,
             self.labels,
             threads=self.threads,
+            seed=self.seed,
             cache_dir=self.cache_dir,
         )
         taken = {_place(fault) for fault in chosen}

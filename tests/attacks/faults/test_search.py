@@ -1,6 +1,7 @@
 """Samples, intervals, surveys and the greedy search."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from attacks.faults.evaluator import FaultEvaluator
 from attacks.faults.greedy import GreedySearch
 from attacks.faults.model import ActivationFault, Effect, ThresholdFault, WeightFault
 from attacks.faults.sampling import estimate, memories_of, random_faults, wilson
-from attacks.faults.score import Objective, Score, ScoreMap
+from attacks.faults.score import Objective, Outcomes, Score, ScoreMap
 from attacks.faults.summary import shrink, survey_to_json
 from attacks.faults.survey import survey_memory, survey_stream
+from attacks.faults.targets import FaultyReference
 from export.datatypes import UINT8
 from export.errors import InputError
 from export.graph import INPUT_TENSOR, DataflowGraph, Flatten, Mvau, Swg, Thresholds
@@ -153,3 +155,26 @@ def test_maps_shrink_to_blocks():
 def test_weights_of_a_survey_are_in_c_order(evaluator):
     memory = memories_of(evaluator.graph, ("weight",))[0]
     assert memory.fault(25) == WeightFault(node="mvau_0", row=1, column=1)
+
+
+def test_drawn_weights_are_those_of_seed_and_frame(binarised_graph, images, labels):
+    hidden = binarised_graph.nodes[3]
+    means = np.random.default_rng(1).integers(-128, 128, hidden.weights.shape).astype(np.int8)
+    drawn = replace(hidden, weights=means, draw=3)
+    graph = replace(binarised_graph, nodes=(*binarised_graph.nodes[:3], drawn, binarised_graph.nodes[4]))
+    fault = WeightFault(node="mvau_1", row=1, column=2, bit=7)
+    evaluator = FaultEvaluator(graph, images, labels, threads=1, seed=9, first_frame=5)
+    logits = FaultyReference(graph, [fault], seed=9).infer(images, 5).logits
+    assert evaluator.score([fault]) == Outcomes.of(logits, labels).score
+    search = GreedySearch(
+        graph=graph,
+        images=images,
+        labels=labels,
+        memories=memories_of(graph, ("weight",)),
+        samples=4,
+        seed=9,
+        threads=1,
+    )
+    (step,) = search.run(1)
+    logits = FaultyReference(graph, [step.fault], seed=9).infer(images).logits
+    assert step.score == Outcomes.of(logits, labels).score
