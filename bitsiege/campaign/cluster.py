@@ -28,6 +28,7 @@ _CONNECT_S = 30.0
 _SHARDS_A_THREAD = 3
 _LEAST_FLYING = 8
 _PATIENCE_S = 30.0
+_BOARD_PATIENCE_S = 300.0
 _INFO_AGE_S = 1.0
 
 
@@ -41,6 +42,7 @@ class ClusterExecutor:
         self._heard_s = time.monotonic()
         self._known: dict[str, Any] = {}
         self._asked_s = -math.inf
+        self._missed_s: dict[str, float] = {}
         try:
             self._client = distributed.Client(
                 access.address, security=_security(access), timeout=_CONNECT_S, set_as_default=False
@@ -55,15 +57,22 @@ class ClusterExecutor:
         note(f"cluster {access.address}: {len(workers)} workers with {threads} threads")
 
     def accepts(self, resource: str | None) -> bool:
-        """Whether a few shards a thread are out there; the scheduler itself sees to resources."""
-        if resource is not None and not any(
-            worker["resources"].get(resource, 0) >= 1 for worker in self._workers().values()
-        ):
-            raise ToolError(
-                f"no worker of the cluster offers {resource}",
-                hint=f'start one beside the board: dask worker ADDRESS --resources "{resource}=1"',
-            )
-        threads = sum(int(worker["nthreads"]) for worker in self._workers().values())
+        """Whether a few shards a thread are out there; the scheduler itself sees to resources.
+
+        Raises:
+            ToolError: No worker has offered the resource for minutes.
+        """
+        workers = self._workers().values()
+        if resource is not None and not any(w["resources"].get(resource, 0) >= 1 for w in workers):
+            missed_s = self._missed_s.setdefault(resource, time.monotonic())
+            if time.monotonic() - missed_s > _BOARD_PATIENCE_S:
+                raise ToolError(
+                    f"no worker of the cluster offers {resource}",
+                    hint=f'start one beside the board: dask worker ADDRESS --resources "{resource}=1"',
+                )
+            return False
+        self._missed_s.pop(resource or "", None)
+        threads = sum(int(worker["nthreads"]) for worker in workers)
         return len(self._flying) < max(_LEAST_FLYING, _SHARDS_A_THREAD * threads)
 
     def submit(self, order: Order) -> None:
@@ -87,9 +96,15 @@ class ClusterExecutor:
     def collect(self, timeout_s: float) -> list[tuple[str, Files]]:
         """Wait for finished shards."""
         if not self._flying:
+            # What is left waits for a worker that offers a resource.
+            time.sleep(timeout_s)
             return []
         try:
-            waited: Any = distributed.wait(list(self._flying), timeout=timeout_s, return_when=FIRST_COMPLETED)
+            # The module's function asks for a current client; the futures know theirs.
+            with self._client.as_current():
+                waited: Any = distributed.wait(
+                    list(self._flying), timeout=timeout_s, return_when=FIRST_COMPLETED
+                )
         except TimeoutError:
             self._look_after()
             return []

@@ -134,6 +134,7 @@ class _Run:
         for cell in self._cells:
             self._merge(cell)
         waiting = deque(key for key in self._owners if key not in self._records)
+        self.write_summary()
         if waiting:
             total = len(self._owners)
             if self._records:
@@ -199,18 +200,23 @@ class _Run:
 
 
 class _Eta:
-    """Says how far the shards are, and when they will be done at the rate of this process."""
+    """Says how far the shards are, and when they will be done at the rate since the first one."""
 
     def __init__(self, task: Task, done: int, total: int) -> None:
-        self._task, self._begun, self._total = task, done, total
-        self._start_s = time.monotonic()
+        self._task, self._total = task, total
+        self._first: tuple[int, float] | None = None
         task.update(done)
 
     def update(self, done: int) -> None:
-        """Count."""
-        rate = (done - self._begun) / max(time.monotonic() - self._start_s, 1e-9)
-        left_s = (self._total - done) / rate if rate else 0.0
-        self._task.update(done, note=f"{duration(left_s)} left")
+        """Count. The first shard also starts processes and compiles targets: it tells no rate."""
+        now_s = time.monotonic()
+        if self._first is None:
+            self._first = done, now_s
+        begun, start_s = self._first
+        left = ""
+        if done > begun:
+            left = f"{duration((self._total - done) * (now_s - start_s) / (done - begun))} left"
+        self._task.update(done, note=left)
 
 
 def duration(seconds: float) -> str:

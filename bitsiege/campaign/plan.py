@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from attacks.catalog import make_attack
+from attacks.query import QueryAttack
 from bitsiege.campaign.config import CampaignAttack, CampaignConfig
 from bitsiege.campaign.digests import code_digests, images_digest
 from bitsiege.campaign.models import Model
@@ -49,7 +50,7 @@ class Cell:
         epsilon: Budget; None where the attack looks for the smallest change.
         seed: Of everything random.
         parameters: All that `attacks.catalog.make_attack` takes.
-        oracle: Target that a black-box attack asks.
+        oracle: Target that a black-box attack asks; empty for an attack that asks none.
         shards: Its pieces: those that craft in the order of the images, then those of boards.
     """
 
@@ -163,23 +164,24 @@ def _cell(
     if epsilon is not None:
         parameters["eps"] = epsilon
     try:
-        make_attack(attack.name, **parameters)
+        asks = isinstance(make_attack(attack.name, **parameters), QueryAttack)
     except BitsiegeError as error:
         raise InputError(f"the attack {attack.title}: {error.message}", hint=error.hint) from error
+    oracle = attack.oracle if asks else ""
     settings = {
         "format": FORMAT_VERSION,
         "code": code_digests(),
         "build": model.digest,
         "attack": attack.name,
         "parameters": parameters,
-        "oracle": attack.oracle,
+        "oracle": oracle,
         "draw_seed": config.replay.draw_seed,
     }
     crafting: list[Shard] = []
     boards: list[Shard] = []
     for first, count, digest in ranges:
         about = {**settings, "first": first, "images": digest}
-        shards = _shards(config, attack, about, first, count)
+        shards = _shards(config, about, first, count)
         crafting.append(shards[0])
         boards.extend(shards[1:])
     return Cell(
@@ -189,14 +191,12 @@ def _cell(
         epsilon=epsilon,
         seed=seed,
         parameters=parameters,
-        oracle=attack.oracle,
+        oracle=oracle,
         shards=(*crafting, *boards),
     )
 
 
-def _shards(
-    config: CampaignConfig, attack: CampaignAttack, about: Mapping[str, Any], first: int, count: int
-) -> list[Shard]:
+def _shards(config: CampaignConfig, about: Mapping[str, Any], first: int, count: int) -> list[Shard]:
     """The shard that crafts some images, and one for each target that needs something of its worker."""
     replay, offset = config.replay, first - config.data.first
     counts = {name: min(count, replay.limits.get(name, offset + count) - offset) for name in replay.targets}
@@ -208,7 +208,7 @@ def _shards(
         first=first,
         count=count,
         targets=anywhere,
-        resource=replay.resource(attack.oracle),
+        resource=replay.resource(about["oracle"]),
     )
     boards = [
         Shard(

@@ -21,7 +21,7 @@ from attacks.archive import load_attack
 from bitsiege.campaign.answers import ANSWERS, Playback, answers_bytes, read_answers, recorder
 from bitsiege.campaign.bench import Bench, bench_for
 from bitsiege.campaign.digests import bytes_digest, code_digests
-from bitsiege.crafting import craft
+from bitsiege.crafting import DEFAULT_ORACLE, craft
 from bitsiege.progress import SilentProgress
 from bitsiege.replaying import replay_limited
 from bitsiege.targets import draws_weights
@@ -50,7 +50,7 @@ class Work:
         build: Digest of the build's files.
         attack: Name of the attack.
         parameters: Its parameters, eps and seed included.
-        oracle: Target that a black-box attack asks.
+        oracle: Target that a black-box attack asks; empty for an attack that asks none.
         images: uint8 ``(N, H, W, C)``.
         labels: int64 ``(N,)``.
         first: Index of the first image in its data set.
@@ -120,7 +120,7 @@ def _compute(work: Work, bench: Bench, folder: Path) -> tuple[Files, dict[str, f
             archive_path,
             progress=SilentProgress(),
             first_index=work.first,
-            oracle=work.oracle,
+            oracle=work.oracle or DEFAULT_ORACLE,
             cache_dir=bench.cache_dir,
             draw_seed=work.draw_seed,
         )

@@ -10,6 +10,7 @@ import typer
 from bitsiege.cli import (
     attack,
     campaign,
+    compare,
     compile_,
     doctor,
     export_,
@@ -27,7 +28,7 @@ from bitsiege.cli.command import invocation
 
 _SECTIONS = (
     ("The whole job", (("run", run.run), ("report", report.report), ("doctor", doctor.doctor))),
-    ("At scale", (("campaign", campaign.campaign),)),
+    ("At scale", (("campaign", campaign.campaign), ("compare", compare.compare))),
     ("Step by step", (("train", train.train), ("export", export_.export), ("compile", compile_.compile_))),
     (
         "With a compiled network",
