@@ -26,14 +26,16 @@ def curve_to_json(
         held_out: Images that the adversary did not see; None if there are none.
 
     Returns:
-        ``memories``, ``objective``, ``search_images``, ``held_out_images``, and ``steps``: each with
-        ``bits``, ``fault``, ``address``, ``candidates``, ``accuracy_search`` and ``accuracy_held_out``.
+        ``memories``, ``objective``, ``search_images``, ``held_out_images``, ``clean_held_out`` (accuracy on
+        the latter without faults), and ``steps``: each with ``bits``, ``fault``, ``address``, ``candidates``,
+        ``accuracy_search`` and ``accuracy_held_out``.
     """
     return {
         "objective": str(search.objective),
         "memories": [{"node": memory.node, "kind": memory.kind} for memory in search.memories],
         "search_images": len(search.images),
         "held_out_images": 0 if held_out is None else len(held_out.images),
+        "clean_held_out": None if held_out is None else held_out.clean.score.correct / len(held_out.images),
         "steps": [
             _step_to_json(steps[: count + 1], layout, len(search.images), held_out)
             for count in range(len(steps))

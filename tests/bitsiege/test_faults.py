@@ -34,6 +34,8 @@ def test_maps_attacks_and_bursts_are_in_the_file(bitsiege, words):
     )
     assert weights["worst"][0]["accuracy"] == weights["estimate"]["worst"]
     assert [attack["memories"][0]["kind"] for attack in found["attacks"]] == ["weight", "threshold"]
+    assert {attack["held_out_images"] for attack in found["attacks"]} == {10}
+    assert 0 <= found["attacks"][0]["clean_held_out"] <= 1
     assert [step["bits"] for step in found["attacks"][0]["steps"]] == [1, 2, 3]
     assert {burst["estimate"]["faults"] for burst in found["bursts"]} == {20}
     assert found["random"][0]["bits"] == 1
