@@ -118,7 +118,7 @@ class _Walk:
                 self._length = torch.where(_wide(halved), self._length / 2, self._length)
                 here, gradient = _pick(halved, top_here, here), _pick(halved, top_gradient, gradient)
                 last_top, last_check, rises = top, step, torch.zeros(len(here))
-        return best
+        return self._attack.settled(self._landscape, seen, best)
 
     def _moved(self, here: Tensor, before: Tensor, gradient: Tensor, *, first: bool) -> Tensor:
         ahead = self._inside(here + self._length * steepest(gradient, self._budget.norm))

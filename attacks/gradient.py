@@ -247,6 +247,14 @@ class GradientAttack(Attack, ABC):
         seen = landscape.look(rounded(found.position, clean.position, budget))
         return self._scored(landscape, seen), found.success
 
+    def settled(self, landscape: Landscape, last: Evaluation, best: Evaluation) -> Evaluation:
+        """Return the better images of a walk's end and of its best places.
+
+        With drawn weights a place may be the best by one lucky draw; fresh draws decide, where
+        ``scoring_draws`` asks for them.
+        """
+        return self._scored(landscape, last).better_of(self._scored(landscape, best))
+
     def _scored(self, landscape: Landscape, found: Evaluation) -> Evaluation:
         """Judge drawn weights on draws that the attack hasn't seen."""
         if self.scoring_draws == 1 or not landscape.is_drawn:

@@ -68,7 +68,7 @@ class SteppingAttack(GradientAttack, ABC):
                 displacement, memory = self.step(gradient, memory, budget)
                 position = self._moved(position + displacement, clean.position, budget)
             seen = landscape.look(self.seen_at(position, clean.position, budget))
-            best = seen.better_of(best) if self.keep_best else seen
+            best = self.settled(landscape, seen, best) if self.keep_best else seen
         return best
 
     def seen_at(self, position: Tensor, original: Tensor, budget: Budget) -> Tensor:

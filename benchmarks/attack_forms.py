@@ -1,6 +1,7 @@
 """What rounding costs an attack: success before rounding, after it, and of the form that lives on the grid.
 
-    python -m benchmarks.attack_forms [--json] [--models NAMES] [--images N] [--cw-steps N] [--data-dir DIR]
+    python -m benchmarks.attack_forms [--json] [--models NAMES] [--images N] [--levels LIST] [--cw-steps N]
+                                      [--data-dir DIR]
 
 The first of the test images. *float*: the published attack, on the network that doesn't round its input.
 *rounded*: its images as uint8, on the network as it is built. *grid*: the form that asks about whole grey
@@ -14,7 +15,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,8 @@ class Row:
     seconds: float
 
 
-def plans(cw_steps: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield attacks and their parameters."""
+def plans(levels: Sequence[int], cw_steps: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield attacks and their parameters: L∞ budgets in levels, L2 ones of 2, and smallest changes."""
     walks: list[tuple[str, dict[str, Any]]] = [
         ("fgsm", {}),
         ("pgd", {"steps": 40}),
@@ -69,7 +70,7 @@ def plans(cw_steps: int) -> Iterator[tuple[str, dict[str, Any]]]:
         ("apgd-dlr", {}),
     ]
     flat: list[tuple[str, dict[str, Any]]] = [("bim", {}), ("pgd", {"steps": 40, "flips": 20})]
-    for level in (25, 76):
+    for level in levels:
         for name, more in (*walks, *flat):
             yield name, {"eps": level / 255} | more
     for name, more in walks:
@@ -88,7 +89,7 @@ def measure(label: str, model: nn.Module, data: ImageSet, name: str, parameters:
         attack = make_attack(name, form=form, **parameters)
         if not isinstance(attack, GradientAttack):
             raise TypeError(f"{name} takes no gradients")
-        results[form] = attack.craft(model, data.images, data.labels)
+        results[form] = attack.craft(model, data.images, data.labels, batch_size=min(256, len(data.images)))
     before = results["float"].float_success
     if before is None:
         raise TypeError(f"{name} has no float form")
@@ -129,16 +130,18 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--models", default=",".join(_MODELS), help="shipped networks trained on MNIST")
     parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--levels", default="25,76", help="L∞ budgets in grey levels")
     parser.add_argument("--cw-steps", type=int, default=1000)
     parser.add_argument("--data-dir", type=Path, default=None)
     arguments = parser.parse_args()
+    levels = [int(level) for level in arguments.levels.split(",")]
     torch.set_num_threads(1)
     try:
         whole = load_dataset("mnist", data_dir=arguments.data_dir).test
         data = ImageSet(images=whole.images[: arguments.images], labels=whole.labels[: arguments.images])
         for label in arguments.models.split(","):
             model = load_checkpoint(shipped_path(label)).build()
-            for name, parameters in plans(arguments.cw_steps):
+            for name, parameters in plans(levels, arguments.cw_steps):
                 row = measure(label, model, data, name, parameters)
                 print(json.dumps(asdict(row)) if arguments.json else _line(row), flush=True)
     except BitsiegeError as error:
