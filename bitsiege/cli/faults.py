@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bitsiege.cli.options import BuildDir, CacheDir, DrawSeed, Json
+from bitsiege.cli.options import BuildDir, CacheDir, Json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -51,7 +51,10 @@ def faults(
     replay: Annotated[
         int, typer.Option("--replay", min=0, metavar="N", help="Images of the replay on rtl; 0 for none.")
     ] = 100,
-    seed: DrawSeed = 0,
+    seed: Annotated[
+        int,
+        typer.Option("--seed", min=0, max=(1 << 32) - 1, help="Of everything random, drawn weights too."),
+    ] = 0,
     cache_dir: CacheDir = None,
     json: Json = False,
 ) -> int:

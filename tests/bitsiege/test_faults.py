@@ -44,7 +44,7 @@ def test_maps_attacks_and_bursts_are_in_the_file(bitsiege, words):
 
 def test_the_same_seed_gives_the_same_file(bitsiege, words):
     command, output = words
-    options = ("--bits", 2, "--samples", 10, "--replay", 0, "--draw-seed", 4, "--layers", "mvau_0")
+    options = ("--bits", 2, "--samples", 10, "--replay", 0, "--seed", 4, "--layers", "mvau_0")
     results = []
     for _ in range(2):
         assert bitsiege(*command, *options).status == 0
