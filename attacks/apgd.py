@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from abc import ABC
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ from torch import Tensor
 
 from attacks.evaluation import Evaluation
 from attacks.flips import flip
+from attacks.goal import Goal
 from attacks.gradient import GradientAttack
 from attacks.inputs import require, require_count
 from attacks.landscape import Landscape
-from attacks.objectives import Objective
+from attacks.objectives import Objective, check_classes_for
 from attacks.projection import project, steepest
 from attacks.stepping import random_start
 from attacks.threat import Budget, Norm
@@ -61,7 +63,7 @@ class Apgd(GradientAttack, ABC):
         require(
             self.objective is self.own_objective,
             f"{self.name} maximises {self.own_objective}, not {self.objective}",
-            hint=f"known: {', '.join(f'apgd-{kind}' for kind in (Objective.CE, Objective.DLR))}",
+            hint="known: apgd-ce, apgd-dlr and, towards one class after the other, apgd-t",
         )
 
     def search(self, landscape: Landscape, clean: Evaluation, budget: Budget) -> Evaluation:
@@ -151,6 +153,50 @@ class ApgdDlr(Apgd):
     own_objective: ClassVar[Objective] = Objective.DLR
 
     objective: Objective = Objective.DLR
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApgdT(Apgd):
+    """Auto-PGD towards one other class after the other; whichever wrong class comes out counts.
+
+    The most likely classes of the original come first.
+
+    Attributes:
+        classes: Most classes that are tried; the whole attack runs once for each.
+    """
+
+    name: ClassVar[str] = "apgd-t"
+    own_objective: ClassVar[Objective] = Objective.DLR
+
+    objective: Objective = Objective.DLR
+    classes: int = 9
+
+    def __post_init__(self) -> None:
+        Apgd.__post_init__(self)
+        require_count("the number of classes", self.classes, least=1)
+        require(
+            self.goal is Goal.UNTARGETED,
+            f"{self.name} chooses its classes itself, not by the goal {self.goal}",
+            hint="use apgd-dlr to reach a certain class",
+        )
+
+    def search(self, landscape: Landscape, clean: Evaluation, budget: Budget) -> Evaluation:
+        """Aim at each class in turn; return the best image seen."""
+        count = clean.logits.shape[1]
+        check_classes_for(self.objective, count, targeted=True)
+        given = landscape.problem
+        likely = clean.logits.scatter(1, given.truth[:, None], -torch.inf).argsort(
+            descending=True, stable=True
+        )
+        best = clean
+        for aim in likely.T[: min(self.classes, count - 1)]:
+            problem = dataclasses.replace(given, aim=aim, any_wrong=True)
+            aimed = dataclasses.replace(landscape, problem=problem)
+            start = problem.judge(clean.position, clean.logits)
+            found = Apgd.search(self, aimed, start, budget)
+            # Losses towards different classes can't be compared; the one without an aim can.
+            best = given.judge(found.position, found.logits).better_of(best)
+        return best
 
 
 def _wide(rows: Tensor) -> Tensor:

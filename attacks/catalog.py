@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from attacks.apgd import ApgdCe, ApgdDlr
+from attacks.apgd import ApgdCe, ApgdDlr, ApgdT
 from attacks.base import Attack
 from attacks.bim import Bim
 from attacks.cw import CarliniWagner
@@ -19,6 +19,7 @@ from attacks.goal import Goal
 from attacks.gradient import Form
 from attacks.jsma import Jsma
 from attacks.nes import Nes, Spsa
+from attacks.noise import Noise
 from attacks.objectives import Objective
 from attacks.pgd import Pgd
 from attacks.square import Square
@@ -29,8 +30,8 @@ from export.errors import InputError
 ATTACKS: Mapping[str, type[Attack]] = {
     attack.name: attack
     for attack in (
-        *(Fgsm, Bim, Pgd, ApgdCe, ApgdDlr, CarliniWagner, DeepFool, Jsma),
-        *(Square, Nes, Spsa),
+        *(Fgsm, Bim, Pgd, ApgdCe, ApgdDlr, ApgdT, CarliniWagner, DeepFool, Jsma),
+        *(Noise, Square, Nes, Spsa),
     )
 }
 _CHOICES: Mapping[str, type[StrEnum]] = {

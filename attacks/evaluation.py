@@ -23,12 +23,14 @@ class Problem:
         aim: Classes to reach, int64 ``(N,)``; None when any wrong one will do.
         temperature: Divides the logits; a number, or float64 ``(N, 1)``, one for each image.
         objective: Of the divided logits.
+        any_wrong: Whether every wrong class is a success, although there is an aim.
     """
 
     truth: Tensor
     aim: Tensor | None = None
     temperature: float | Tensor = 1.0
     objective: Objective = Objective.CE
+    any_wrong: bool = False
 
     @property
     def classes(self) -> Classes:
@@ -49,7 +51,9 @@ class Problem:
     def success(self, logits: Tensor) -> Tensor:
         """Return whether the predicted class (lowest index on a tie) fools the model, bool ``(N,)``."""
         predicted = logits.argmax(1)
-        return predicted != self.truth if self.aim is None else predicted == self.aim
+        if self.aim is None or self.any_wrong:
+            return predicted != self.truth
+        return predicted == self.aim
 
     def judge(self, position: Tensor, logits: Tensor) -> Evaluation:
         """Return how well the images at ``position`` do, given their logits."""

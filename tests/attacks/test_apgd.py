@@ -39,6 +39,15 @@ def test_flips_help_pgd_where_it_stops_short(net, images, labels):
     assert flipped.success.sum() > plain.success.sum()
 
 
+def test_aiming_at_each_class_finds_what_one_aim_does_not(net, images, labels):
+    one, all_of_them = (
+        make_attack("apgd-t", eps=8 / 255, steps=8, flips=0, classes=classes).craft(net, images, labels)
+        for classes in (1, 9)
+    )
+    assert np.all(all_of_them.success >= one.success)
+    assert all_of_them.success.sum() > one.success.sum()
+
+
 @pytest.mark.parametrize(
     "parameters", [{"steps": 0}, {"restarts": 0}, {"rho": 2.0}, {"flips": -1}, {"objective": "margin"}]
 )

@@ -96,3 +96,36 @@ def test_a_model_without_signs_is_refused(images, labels):
     net = nn.Sequential(nn.Flatten(), nn.Linear(24, 5))
     with pytest.raises(InputError, match="no sign function"):
         make_attack("fgsm", eps=0.1, estimator="identity").craft(net, images, labels)
+
+
+@pytest.mark.parametrize("form", ["grid", "float"])
+def test_a_surrogate_under_attack_takes_the_estimator(form, graph, images, labels):
+    found = {
+        estimator: make_attack("fgsm", eps=30 / 255, estimator=str(estimator), form=form)
+        .craft(Surrogate(graph), images, labels)
+        .adversarial.tobytes()
+        for estimator in (Estimator.MODEL, Estimator.HARDTANH, Estimator.IDENTITY, Estimator.BPDA)
+    }
+    assert found[Estimator.MODEL] == found[Estimator.HARDTANH]
+    assert found[Estimator.IDENTITY] != found[Estimator.MODEL]
+    assert found[Estimator.BPDA] != found[Estimator.IDENTITY]
+
+
+def test_signs_without_a_gradient_are_refused(images, labels):
+    class Severed(nn.Module):
+        emits_activation = True
+
+        def forward(self, x):
+            return torch.where(x.detach() >= 0, 1.0, -1.0)
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.sign = Severed()
+
+        def forward(self, x):
+            flat = x.flatten(1)[:, :5]
+            return self.sign(flat) + flat
+
+    with pytest.raises(InputError, match="no sign of the model took the estimator"):
+        make_attack("fgsm", eps=0.1, estimator="identity").craft(Net(), images, labels)
