@@ -11,17 +11,20 @@ from typing import Any
 from attacks.apgd import ApgdCe, ApgdDlr, ApgdT
 from attacks.base import Attack
 from attacks.bim import Bim
+from attacks.boundary import Boundary
 from attacks.cw import CarliniWagner
 from attacks.deepfool import DeepFool
 from attacks.estimators import Estimator
 from attacks.fgsm import Fgsm
 from attacks.goal import Goal
 from attacks.gradient import Form
+from attacks.hopskipjump import HopSkipJump
 from attacks.jsma import Jsma
 from attacks.nes import Nes, Spsa
 from attacks.noise import Noise
 from attacks.objectives import Objective
 from attacks.pgd import Pgd
+from attacks.saltpepper import SaltPepper
 from attacks.square import Square
 from attacks.temperature import Scaling
 from attacks.threat import Norm
@@ -31,7 +34,7 @@ ATTACKS: Mapping[str, type[Attack]] = {
     attack.name: attack
     for attack in (
         *(Fgsm, Bim, Pgd, ApgdCe, ApgdDlr, ApgdT, CarliniWagner, DeepFool, Jsma),
-        *(Noise, Square, Nes, Spsa),
+        *(Noise, Square, Nes, Spsa, HopSkipJump, Boundary, SaltPepper),
     )
 }
 _CHOICES: Mapping[str, type[StrEnum]] = {

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from attacks.threat import Budget, Norm
+from export.graph import IntArray
 from hw.target import ImageArray
 
 FloatArray = npt.NDArray[np.float32]
@@ -55,7 +56,7 @@ class GridBall:
         return (self.originals + change).astype(np.uint8)
 
 
-def round_into_l2(change: npt.NDArray[np.float64], limit: int) -> npt.NDArray[np.float64]:
+def round_into_l2(change: npt.NDArray[np.float64], limit: int | IntArray) -> npt.NDArray[np.float64]:
     """Return whole steps near a change whose squares sum to no more than the limit.
 
     Rounding to the nearest may leave the ball. Then the change is shortened by what rounding added, a few
@@ -63,24 +64,27 @@ def round_into_l2(change: npt.NDArray[np.float64], limit: int) -> npt.NDArray[np
 
     Args:
         change: float64 ``(M, P)`` in grey levels, each row inside the ball or next to it.
-        limit: Largest sum of squares.
+        limit: Largest sum of squares, one for all or one for each row.
     """
     nearest = np.rint(change)
+    limits = np.broadcast_to(np.asarray(limit, np.float64), len(change))
     # Squares of whole numbers up to 255 sum exactly in float64, in any order.
     spent = np.vecdot(nearest, nearest)
-    outside = np.flatnonzero(spent > limit)
+    outside = np.flatnonzero(spent > limits)
     scale = np.ones(len(change))
     for attempt in range(1, 5):
         if len(outside) == 0:
             return nearest
         # Rounding moves the norm by about 0.3 grey levels either way, so aim a little lower each time.
-        short = max(1 - 0.15 * attempt / max(limit, 1) ** 0.5, 0.0)
-        scale[outside] *= np.sqrt(limit / spent[outside]) * short
+        radius = np.sqrt(limits[outside])
+        short = np.maximum(1 - 0.15 * attempt / np.maximum(radius, 1.0), 0.0)
+        scale[outside] *= radius / np.sqrt(spent[outside]) * short
         part = np.rint(change[outside] * scale[outside, None])
         nearest[outside] = part
         spent[outside] = np.vecdot(part, part)
-        outside = outside[spent[outside] > limit]
+        outside = outside[spent[outside] > limits[outside]]
     part = change[outside]
     length = np.sqrt(np.vecdot(part, part)) + 1e-12
-    nearest[outside] = np.trunc(part * (np.minimum(np.sqrt(limit) / length, 1.0) * (1 - 1e-12))[:, None])
+    shrunk = np.minimum(np.sqrt(limits[outside]) / length, 1.0) * (1 - 1e-12)
+    nearest[outside] = np.trunc(part * shrunk[:, None])
     return nearest
