@@ -12,7 +12,7 @@ from attacks.counter import Counter
 from attacks.decision import Chase, FloatArray, as_images, flat, length
 from attacks.gridball import round_into_l2
 from attacks.inputs import require, require_count
-from attacks.query import QueryAttack, Task
+from attacks.query import SearchAttack, Task
 from attacks.streams import SEARCH, START
 from attacks.threat import Norm
 from export.graph import IntArray
@@ -24,7 +24,7 @@ _RATE = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Boundary(QueryAttack):
+class Boundary(SearchAttack):
     """Moves around the original at the same distance; where that still fools, moves nearer.
 
     Both lengths adapt, so that about a half of the former and a quarter of the latter succeed. With a budget
@@ -50,7 +50,7 @@ class Boundary(QueryAttack):
 
     def __post_init__(self) -> None:
         # Not super(): slots=True makes a second class, which super() without arguments doesn't know.
-        QueryAttack.__post_init__(self)
+        SearchAttack.__post_init__(self)
         require_count("the starts of boundary", self.starts, least=1)
         for what, value in (("around", self.around), ("towards", self.towards)):
             require(0 < value <= 1, f"boundary's {what} must be above 0 and at most 1, not {value}")

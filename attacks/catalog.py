@@ -26,6 +26,7 @@ from attacks.objectives import Objective
 from attacks.pgd import Pgd
 from attacks.saltpepper import SaltPepper
 from attacks.square import Square
+from attacks.substitute import SubstituteAttack
 from attacks.temperature import Scaling
 from attacks.threat import Norm
 from export.errors import InputError
@@ -34,7 +35,7 @@ ATTACKS: Mapping[str, type[Attack]] = {
     attack.name: attack
     for attack in (
         *(Fgsm, Bim, Pgd, ApgdCe, ApgdDlr, ApgdT, CarliniWagner, DeepFool, Jsma),
-        *(Noise, Square, Nes, Spsa, HopSkipJump, Boundary, SaltPepper),
+        *(Noise, Square, Nes, Spsa, HopSkipJump, Boundary, SaltPepper, SubstituteAttack),
     )
 }
 _CHOICES: Mapping[str, type[StrEnum]] = {

@@ -11,7 +11,7 @@ import numpy as np
 from attacks.counter import Counter
 from attacks.decision import Chase, FloatArray, as_images, flat, length
 from attacks.inputs import require, require_count
-from attacks.query import QueryAttack, Task
+from attacks.query import SearchAttack, Task
 from attacks.streams import SEARCH, START
 from attacks.threat import Norm
 from export.graph import IntArray
@@ -23,7 +23,7 @@ _HALVINGS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HopSkipJump(QueryAttack):
+class HopSkipJump(SearchAttack):
     """Rounds of: bisect to the boundary, estimate its normal there by probes, step along it while it fools.
 
     With a budget it ends with the first image inside; without one it spends all queries on a nearer image.
@@ -49,7 +49,7 @@ class HopSkipJump(QueryAttack):
 
     def __post_init__(self) -> None:
         # Not super(): slots=True makes a second class, which super() without arguments doesn't know.
-        QueryAttack.__post_init__(self)
+        SearchAttack.__post_init__(self)
         require_count("the probes of hopskipjump", self.probes, least=1)
         require_count("the starts of hopskipjump", self.starts, least=1)
         require(0 < self.reach <= 10, f"the reach of hopskipjump must be from 0 to 10, not {self.reach}")

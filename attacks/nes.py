@@ -12,7 +12,7 @@ import numpy.typing as npt
 from attacks.counter import Counter
 from attacks.gridball import FloatArray, GridBall
 from attacks.inputs import require, require_count
-from attacks.query import BoolArray, QueryAttack, Task
+from attacks.query import BoolArray, SearchAttack, Task
 from attacks.streams import SEARCH
 from attacks.threat import Norm
 from hw.target import ImageArray
@@ -36,7 +36,7 @@ class _Walk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimation(QueryAttack, ABC):
+class Estimation(SearchAttack, ABC):
     """Climbs along a gradient that differences of the margin at opposite probes estimate.
 
     A step asks at ``samples`` probes and then at the place where it led. Every image that is asked is on the
@@ -56,7 +56,7 @@ class Estimation(QueryAttack, ABC):
 
     def __post_init__(self) -> None:
         # Not super(): slots=True makes a second class, which super() without arguments doesn't know.
-        QueryAttack.__post_init__(self)
+        SearchAttack.__post_init__(self)
         require_count(f"the samples of {self.name}", self.samples, least=2)
         require(self.samples % 2 == 0, f"the samples of {self.name} must be even, not {self.samples}")
         for what, value in (("sigma", self.sigma), ("step size", self.step_size)):

@@ -7,14 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from attacks.query import QueryAttack, Task
+from attacks.query import SearchAttack, Task
 from attacks.streams import SEARCH, image_stream
 from attacks.threat import Norm
 from hw.target import ImageArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Noise(QueryAttack):
+class Noise(SearchAttack):
     """Independent random images of the L∞ ball, alternately uniform and on its corners, until one fools.
 
     A gradient attack that does no better than this has no gradient to follow.

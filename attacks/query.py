@@ -97,6 +97,25 @@ class QueryAttack(Attack, ABC):
         require_count("max_queries", self.max_queries, least=1)
 
     @abstractmethod
+    def craft(
+        self,
+        target: Target,
+        images: ImageArray,
+        labels: IntArray,
+        *,
+        targets: IntArray | None = None,
+        first_index: int = 0,
+        group: int = DEFAULT_GROUP,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> AttackResult:
+        """Craft one adversarial image for each original, asking the target."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchAttack(QueryAttack, ABC):
+    """An attack that searches for each image by itself."""
+
+    @abstractmethod
     def search(self, task: Task) -> ImageArray:
         """Return the images found, uint8 ``(N, H, W, C)`` in the budget; the original where nothing was."""
 

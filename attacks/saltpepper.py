@@ -12,14 +12,14 @@ import numpy.typing as npt
 from attacks.counter import Counter, uniform
 from attacks.decision import Chase
 from attacks.inputs import require_count
-from attacks.query import BoolArray, QueryAttack, Task
+from attacks.query import BoolArray, SearchAttack, Task
 from attacks.streams import SEARCH, START
 from attacks.threat import Norm
 from hw.target import ImageArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SaltPepper(QueryAttack):
+class SaltPepper(SearchAttack):
     """Sets more and more random pixels to 0 or 255, then takes random ones of them back while it still fools.
 
     With a budget it never sets more pixels and ends with the first image that fools; without one it spends
@@ -45,7 +45,7 @@ class SaltPepper(QueryAttack):
 
     def __post_init__(self) -> None:
         # Not super(): slots=True makes a second class, which super() without arguments doesn't know.
-        QueryAttack.__post_init__(self)
+        SearchAttack.__post_init__(self)
         require_count("the tries of saltpepper", self.tries, least=1)
         require_count("the levels of saltpepper", self.levels, least=1)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from attacks.counter import Counter
 from attacks.inputs import require
-from attacks.query import QueryAttack, Task
+from attacks.query import SearchAttack, Task
 from attacks.squareball import L2Ball, LinfBall
 from attacks.streams import SEARCH
 from attacks.threat import Norm
@@ -20,7 +20,7 @@ _HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Square(QueryAttack):
+class Square(SearchAttack):
     """Random search: a square patch is changed, and kept where the margin does not grow.
 
     All images that are still to be fooled ask together, so that a fast target decides the speed. Every image
@@ -43,7 +43,7 @@ class Square(QueryAttack):
 
     def __post_init__(self) -> None:
         # Not super(): slots=True makes a second class, which super() without arguments doesn't know.
-        QueryAttack.__post_init__(self)
+        SearchAttack.__post_init__(self)
         require(0 < self.p_init <= 1, f"Square's p_init must be above 0 and at most 1, not {self.p_init}")
 
     def search(self, task: Task) -> ImageArray:
