@@ -68,16 +68,17 @@ class Apgd(GradientAttack, ABC):
 
     def search(self, landscape: Landscape, clean: Evaluation, budget: Budget) -> Evaluation:
         """Run all restarts; return the best image seen."""
-        best = clean
+        best, walk = clean, _Walk(self, landscape, clean, budget)
         for run in range(self.restarts):
             noise = random_start(self.seed, clean.position.shape, run, landscape.first_index, budget)
             start = project(clean.position + noise, clean.position, budget, on_grid=False)
-            walk = _Walk(self, landscape, clean.position, budget)
             best = walk.run(start, best)
         if self.flips == 0 or not self.on_grid or budget.norm is not Norm.LINF:
             return best
         shape = (clean.position.shape[2], clean.position.shape[3], clean.position.shape[1])
-        return flip(landscape, best, clean.position, budget.limit(shape), looks=self.flips, seed=self.seed)
+        limit = budget.limit(shape)
+        found = flip(landscape, walk.closest, clean.position, limit, looks=self.flips, seed=self.seed)
+        return found.better_of(best)
 
     def checkpoints(self) -> list[int]:
         """Return the numbers of steps after which step sizes are reconsidered."""
@@ -88,17 +89,23 @@ class Apgd(GradientAttack, ABC):
 
 
 class _Walk:
-    """One run on a batch."""
+    """Runs on a batch.
 
-    def __init__(self, attack: Apgd, landscape: Landscape, original: Tensor, budget: Budget) -> None:
+    Attributes:
+        closest: The images with the best margin so far, whatever is maximised.
+    """
+
+    def __init__(self, attack: Apgd, landscape: Landscape, clean: Evaluation, budget: Budget) -> None:
         self._attack, self._landscape = attack, landscape
-        self._original, self._budget = original, budget
-        radius = 255.0 * budget.eps
-        self._length = torch.full((len(original), 1, 1, 1), 2 * radius)
+        self._original, self._budget = clean.position, budget
+        self._margin = dataclasses.replace(landscape.problem, objective=Objective.MARGIN)
+        self._length = torch.zeros(0)
+        self.closest = self._margin.judge(clean.position, clean.logits)
 
     def run(self, start: Tensor, best: Evaluation) -> Evaluation:
         """Walk; return the better of what was seen and of ``best``."""
         here = before = start
+        self._length = torch.full((len(start), 1, 1, 1), 2 * 255.0 * self._budget.eps)
         seen, gradient = self._differentiate(here)
         best = seen.better_of(best)
         top, top_here, top_gradient = seen.loss, here, gradient
@@ -134,7 +141,9 @@ class _Walk:
     def _differentiate(self, here: Tensor) -> tuple[Evaluation, Tensor]:
         on_grid = self._attack.on_grid
         shown = project(here, self._original, self._budget, on_grid=True) if on_grid else here
-        return self._landscape.differentiate(shown)
+        seen, gradient = self._landscape.differentiate(shown)
+        self.closest = self._margin.judge(seen.position, seen.logits).better_of(self.closest)
+        return seen, gradient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """What rounding costs an attack: success before rounding, after it, and of the form that lives on the grid.
 
     python -m benchmarks.attack_forms [--json] [--models NAMES] [--images N] [--levels LIST] [--cw-steps N]
-                                      [--data-dir DIR]
+                                      [--attacks NAMES] [--data-dir DIR]
 
 The first of the test images. *float*: the published attack, on the network that doesn't round its input.
 *rounded*: its images as uint8, on the network as it is built. *grid*: the form that asks about whole grey
@@ -69,7 +69,11 @@ def plans(levels: Sequence[int], cw_steps: int) -> Iterator[tuple[str, dict[str,
         ("apgd-ce", {}),
         ("apgd-dlr", {}),
     ]
-    flat: list[tuple[str, dict[str, Any]]] = [("bim", {}), ("pgd", {"steps": 40, "flips": 20})]
+    flat: list[tuple[str, dict[str, Any]]] = [
+        ("bim", {}),
+        ("pgd", {"steps": 40, "flips": 20}),
+        ("apgd-t", {"steps": 40}),
+    ]
     for level in levels:
         for name, more in (*walks, *flat):
             yield name, {"eps": level / 255} | more
@@ -129,6 +133,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--models", default=",".join(_MODELS), help="shipped networks trained on MNIST")
+    parser.add_argument("--attacks", default="", help="names of attacks; all without")
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--levels", default="25,76", help="L∞ budgets in grey levels")
     parser.add_argument("--cw-steps", type=int, default=1000)
@@ -142,6 +147,8 @@ def main() -> int:
         for label in arguments.models.split(","):
             model = load_checkpoint(shipped_path(label)).build()
             for name, parameters in plans(levels, arguments.cw_steps):
+                if arguments.attacks and name not in arguments.attacks.split(","):
+                    continue
                 row = measure(label, model, data, name, parameters)
                 print(json.dumps(asdict(row)) if arguments.json else _line(row), flush=True)
     except BitsiegeError as error:
