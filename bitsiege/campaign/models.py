@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bitsiege.building import compile_model, estimate_cost, export_checkpoint, find_checkpoint
+from bitsiege.building import compile_model, estimate_cost, export_checkpoint
 from bitsiege.campaign.bench import build_digest
 from bitsiege.campaign.config import CampaignModel
 from bitsiege.campaign.digests import OUR_PACKAGES
@@ -21,6 +21,7 @@ from bitsiege.progress import Progress
 from export.errors import InputError
 from hw.build import Build, load_build
 from hw.timing import predict
+from quant_models.zoo import shipped, shipped_path
 
 _FOLDER = "models"
 _ABOUT = "build.json"
@@ -92,8 +93,7 @@ def prepare_models(
 
 
 def _step(model: CampaignModel, base: Path) -> Step:
-    source = find_checkpoint(Path(model.source))
-    path = source if source.is_absolute() else base / source
+    path = _find(model.source, base)
     name = f"{_FOLDER}/{model.name}"
     if (path / _ABOUT).is_file():
         if model.compile is not None:
@@ -103,7 +103,7 @@ def _step(model: CampaignModel, base: Path) -> Step:
     if not path.is_file():
         raise InputError(
             f"the model {model.name} has no source: {path} is neither a build nor a checkpoint",
-            hint="give a directory of bitsiege compile, a .safetensors file, or a shipped network's name",
+            hint=f"a folder of bitsiege compile, a .safetensors file, or one of {', '.join(shipped())}",
         )
     section = model.compile or CompileSection()
     if section.folding is not None and not section.folding.is_absolute():
@@ -118,6 +118,12 @@ def _step(model: CampaignModel, base: Path) -> Step:
         distributions=("torch", "brevitas", "onnx", "onnxscript", "numpy"),
         action=partial(_compile, path, section),
     )
+
+
+def _find(source: str, base: Path) -> Path:
+    """Return what a source names: a path from ``base`` on, else a network that ships with the package."""
+    path = base / source
+    return shipped_path(source) if not path.exists() and source in shipped() else path
 
 
 def _copy(source: Path, step: StepContext) -> None:

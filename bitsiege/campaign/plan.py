@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from attacks.base import Attack
 from attacks.catalog import make_attack
 from attacks.query import QueryAttack
 from bitsiege.campaign.config import CampaignAttack, CampaignConfig
@@ -114,6 +115,29 @@ def make_plan(config: CampaignConfig, models: Sequence[Model], images: Images) -
     return cells
 
 
+def check_attacks(attacks: Sequence[CampaignAttack]) -> None:
+    """Make every attack once, before anything takes time.
+
+    Raises:
+        InputError: An unknown attack, or parameters that don't fit it.
+    """
+    for attack in attacks:
+        for epsilon in attack.epsilons or (None,):
+            _make(attack, _parameters(attack, epsilon, attack.seeds[0]))
+
+
+def _parameters(attack: CampaignAttack, epsilon: float | None, seed: int) -> dict[str, Any]:
+    budget = {} if epsilon is None else {"eps": epsilon}
+    return {**attack.parameters, "seed": seed, **budget}
+
+
+def _make(attack: CampaignAttack, parameters: Mapping[str, Any]) -> Attack:
+    try:
+        return make_attack(attack.name, **parameters)
+    except BitsiegeError as error:
+        raise InputError(f"the attack {attack.title}: {error.message}", hint=error.hint) from error
+
+
 def make_work(shard: Shard, cell: Cell, model: Model, images: Images, *, draw_seed: int) -> Work:
     """Return what a worker needs to compute a shard, without the files of the one that it comes after."""
     pixels, labels = images.part(shard.first, shard.count)
@@ -160,13 +184,8 @@ def _cell(
     seed: int,
     ranges: Sequence[tuple[int, int, str]],
 ) -> Cell:
-    parameters: dict[str, Any] = {**attack.parameters, "seed": seed}
-    if epsilon is not None:
-        parameters["eps"] = epsilon
-    try:
-        asks = isinstance(make_attack(attack.name, **parameters), QueryAttack)
-    except BitsiegeError as error:
-        raise InputError(f"the attack {attack.title}: {error.message}", hint=error.hint) from error
+    parameters = _parameters(attack, epsilon, seed)
+    asks = isinstance(_make(attack, parameters), QueryAttack)
     oracle = attack.oracle if asks else ""
     settings = {
         "format": FORMAT_VERSION,

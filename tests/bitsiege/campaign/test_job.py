@@ -187,8 +187,10 @@ def test_a_wrong_parameter_is_found_before_the_work(bitsiege, campaign_file: Pat
     result = bitsiege("campaign", config, "--out", tmp_path / "run")
     assert result.status == 2
     assert "the attack pgd: pgd has no parameter 'stepz'" in result.err
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "marker.json").write_text("{}")
     with pytest.raises(InputError, match="no plan yet"):
-        campaign_status(tmp_path / "run")
+        campaign_status(tmp_path)
 
 
 def test_durations_are_short():
