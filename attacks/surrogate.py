@@ -7,6 +7,7 @@ module requantises its weights in every call and normalises in floats: its twin 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,10 @@ from torch import Tensor, nn
 
 from attacks.surrogate_build import layers_of, logit_exponent
 from attacks.surrogate_layers import Thresholds
-from export.graph import INPUT_TENSOR, DataflowGraph
+from export.graph import INPUT_TENSOR, DataflowGraph, Swg
+
+_CACHE_BYTES = 1 << 22
+_FEWEST_IMAGES, _MOST_IMAGES = 16, 128
 
 HalfWidths = Mapping[str, "np.ndarray[Any, Any]"]
 
@@ -34,6 +38,10 @@ class Surrogate(nn.Module):
         gate: Half-width of the ramp, in standard deviations of the accumulator for random inputs.
         half_widths: Half-widths of hidden layers' ramps in units of the accumulator, a number for each
             channel, by the node's name; they go before ``gate``.
+
+    Attributes:
+        logit_exponent: See above.
+        batch_size: Images in one call with which it is fastest.
 
     Raises:
         InputError: A node that torch can't compute exactly in float32.
@@ -55,6 +63,7 @@ class Surrogate(nn.Module):
         self._grid = _Grid()
         self._signs = [layer.emission for layer in self._layers if isinstance(layer, Thresholds)]
         self.logit_exponent = logit_exponent(graph)
+        self.batch_size = _batch_size(graph)
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute float logits."""
@@ -118,6 +127,19 @@ class Surrogate(nn.Module):
                 for name, part in zip(inputs, back(gradients.pop(output), kept), strict=True):
                     gradients[name] = gradients[name] + part if name in gradients else part
         return gradients[INPUT_TENSOR]
+
+
+def _batch_size(graph: DataflowGraph) -> int:
+    """Return how many images' widest feature maps stay in a processor's cache, a power of two."""
+    widest = 4 * max(
+        math.prod(shape) for name, shape in graph.shapes.items() if not _is_gathered(graph, name)
+    )
+    return min(_MOST_IMAGES, max(_FEWEST_IMAGES, 1 << max(0, (_CACHE_BYTES // widest).bit_length() - 1)))
+
+
+def _is_gathered(graph: DataflowGraph, name: str) -> bool:
+    """Whether a stream holds windows, which a convolution doesn't keep."""
+    return any(isinstance(node, Swg) and node.name == name for node in graph.nodes)
 
 
 class _Whole(torch.autograd.Function):

@@ -142,6 +142,9 @@ class Thresholds(Layer):
         # One width for all channels saves a pass over the accumulators.
         self._bound = float(widths) if subtracted and len(widths) == 1 else None
         self._stride, self._offset = output
+        # The pixels' usual threshold: one for all, ±1.
+        plain = open_gate and output == (2, -1) and steps.numel() == 1 and bool(steps > 0)
+        self._first = float(steps) if plain else None
         self.emission = _Emission(self)
 
     def run(self, *values: Tensor) -> tuple[Tensor, Any]:
@@ -150,6 +153,9 @@ class Thresholds(Layer):
         if self._subtracted:
             # Never 0: whole numbers less a half.
             output = torch.copysign(_ONE, accumulators)
+        elif self._first is not None:
+            # Equal values differ by +0; with a threshold above 0 no difference is -0.
+            output = torch.copysign(_ONE, accumulators - self._first)
         else:
             count = torch.zeros_like(accumulators)
             for level in self._steps.T:

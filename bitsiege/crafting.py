@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 
 from attacks.archive import make_archive, save_attack
 from attacks.catalog import make_attack
-from attacks.gradient import GradientAttack
+from attacks.gradient import DEFAULT_BATCH, GradientAttack
 from attacks.query import QueryAttack
 from bitsiege.progress import Progress
 from bitsiege.targets import close_targets, load_module, open_any_target
@@ -21,6 +23,13 @@ from hw.build import Build
 from hw.target import ImageArray
 
 DEFAULT_ORACLE = "emulator"
+
+
+class Gradients(StrEnum):
+    """What is differentiated: the trained module, or the twin of its integer graph, faster and as exact."""
+
+    CHECKPOINT = "checkpoint"
+    TWIN = "twin"
 
 
 def craft(
@@ -37,6 +46,7 @@ def craft(
     oracle: str = DEFAULT_ORACLE,
     cache_dir: Path | None = None,
     draw_seed: int = 0,
+    gradients: Gradients = Gradients.TWIN,
 ) -> dict[str, Any]:
     """Craft one adversarial image for each original and write the archive.
 
@@ -53,6 +63,7 @@ def craft(
         oracle: Target that a black-box attack asks.
         cache_dir: Where native code is kept; None for the user's cache folder.
         draw_seed: The oracle's, of weights that are drawn for each frame.
+        gradients: What a build with a checkpoint is differentiated by.
 
     Returns:
         JSON values: attack, eps, norm, goal, images, succeeded (at the goal), origin (what gave gradients or
@@ -80,8 +91,15 @@ def craft(
             finally:
                 close_targets([target])
         elif isinstance(attack, GradientAttack):
-            module, origin = differentiable(build)
-            result = attack.craft(module, pixels, labels, first_index=first_index, progress=report)
+            module, origin = differentiable(build, gradients)
+            result = attack.craft(
+                module,
+                pixels,
+                labels,
+                first_index=first_index,
+                batch_size=getattr(module, "batch_size", DEFAULT_BATCH),
+                progress=report,
+            )
         else:
             raise TypeError(f"{name} is neither a gradient nor a query attack")
     archive = make_archive(
@@ -121,10 +139,30 @@ def parse_parameters(entries: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def differentiable(build: Build) -> tuple[Any, str]:
-    """Return a module that gives gradients, and what it is."""
-    if build.checkpoint_path is not None:
-        return load_module(build), "checkpoint"
-    from attacks.surrogate import Surrogate
+def parse_gradients(name: str) -> Gradients:
+    """Return the member of that name.
 
-    return Surrogate(build.graph), "surrogate of the dataflow graph"
+    Raises:
+        InputError: There is none.
+    """
+    if name not in list(Gradients):
+        raise InputError(f"unknown gradients {name!r}", hint=f"known: {', '.join(Gradients)}")
+    return Gradients(name)
+
+
+def differentiable(build: Build, gradients: Gradients = Gradients.CHECKPOINT) -> tuple[Any, str]:
+    """Return a module that gives gradients, and what it is.
+
+    A build without a checkpoint has the twin of its graph only. A twin whose sums float32 can't hold is
+    replaced by the checkpoint.
+    """
+    from attacks.surrogate import Surrogate
+    from bitsiege.twins import make_twin
+
+    if build.checkpoint_path is None:
+        return Surrogate(build.graph), "surrogate of the dataflow graph"
+    module = load_module(build)
+    if gradients is Gradients.TWIN:
+        with suppress(InputError):
+            return make_twin(module, build.graph), "twin of the checkpoint"
+    return module, "checkpoint"

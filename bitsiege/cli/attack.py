@@ -52,6 +52,9 @@ def attack(
     oracle: Annotated[
         str, typer.Option("--oracle", metavar="TARGET", help="Who answers a black-box attack.")
     ] = "emulator",
+    gradients: Annotated[
+        str, typer.Option("--gradients", help="Of the twin of the graph, or the checkpoint's own.")
+    ] = "twin",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")] = 0,
     draw_seed: DrawSeed = 0,
     cache_dir: CacheDir = None,
@@ -59,16 +62,17 @@ def attack(
 ) -> int:
     """Craft adversarial images on the 8-bit grid, inside the epsilon ball.
 
-    Gradients come from the checkpoint in the build, or from a differentiable twin of its graph where it has
-    none; a black-box attack asks the oracle. ATTACK.npz holds originals, adversarial images, labels, all
-    parameters and the network's hash. An unknown name or parameter is answered with those that are known.
+    Gradients come from the twin: the build's integer graph, differentiable, with gates as its checkpoint's
+    normalisation says. A black-box attack asks the oracle. ATTACK.npz holds originals, adversarial images,
+    labels, all parameters and the network's hash. An unknown name or parameter is answered with those that
+    are known.
 
     [bold]Example[/bold]: bitsiege attack build --attack pgd --images x.npy --labels y.npy -o attack.npz
     """
     from attacks.catalog import minimises
     from bitsiege.arrays import load_images, load_labels
     from bitsiege.cli.console import progress, say, show_json
-    from bitsiege.crafting import craft, parse_parameters
+    from bitsiege.crafting import craft, parse_gradients, parse_parameters
     from bitsiege.outputs import check_output
     from hw.build import load_build
 
@@ -93,6 +97,7 @@ def attack(
             oracle=oracle,
             cache_dir=cache_dir,
             draw_seed=draw_seed,
+            gradients=parse_gradients(gradients),
         )
     if json:
         show_json({**made, "output": str(output)})

@@ -211,7 +211,7 @@ def test_infer_attack_and_replay_on_the_build(bitsiege, run_dir: Path, tmp_path:
     made = bitsiege(
         "attack", build, "--attack", "fgsm", "--images", images, "--labels", labels, "-o", archive, "--json"
     )
-    assert made.json["origin"] == "checkpoint"
+    assert made.json["origin"] == "twin of the checkpoint"
     targets = ("--build", build, "--targets", "torch,rtl", "-o", tmp_path / "r.json", "--trace")
     assert bitsiege("replay", archive, *targets).status == 0
 
