@@ -1,7 +1,7 @@
 """What rounding costs an attack: success before rounding, after it, and of the form that lives on the grid.
 
     python -m benchmarks.attack_forms [--json] [--models NAMES] [--images N] [--levels LIST] [--cw-steps N]
-                                      [--attacks NAMES] [--data-dir DIR]
+                                      [--attacks NAMES] [--choices] [--data-dir DIR]
 
 The first of the test images. *float*: the published attack, on the network that doesn't round its input.
 *rounded*: its images as uint8, on the network as it is built. *grid*: the form that asks about whole grey
@@ -26,9 +26,14 @@ from torch import nn
 
 from attacks.base import AttackResult
 from attacks.catalog import make_attack
+from attacks.estimators import Estimator
 from attacks.gradient import GradientAttack
+from attacks.objectives import Objective
+from attacks.pgd import Pgd
+from attacks.temperature import CALIBRATION_IMAGES, Scaling
 from attacks.threat import Norm
 from export.errors import BitsiegeError
+from hw.target import ImageArray
 from quant_models.checkpoint import load_checkpoint
 from quant_models.data import ImageSet, load_dataset
 from quant_models.zoo import shipped_path
@@ -85,6 +90,33 @@ def plans(levels: Sequence[int], cw_steps: int) -> Iterator[tuple[str, dict[str,
     yield "jsma", {}
 
 
+def choices() -> Iterator[dict[str, Any]]:
+    """Yield what PGD can be told about its gradient, one at a time."""
+    yield {}
+    for key, values in (
+        ("estimator", [estimator for estimator in Estimator if estimator is not Estimator.MODEL]),
+        ("objective", [Objective.MARGIN, Objective.DLR]),
+        ("scaling", [Scaling.NJS, Scaling.HNS]),
+        ("momentum", [0.9]),
+        ("restarts", [3]),
+        ("flips", [20]),
+    ):
+        for value in values:
+            yield {key: value}
+
+
+def compare_choices(
+    label: str, model: nn.Module, data: ImageSet, level: int, calibration: ImageArray
+) -> None:
+    """Print the success of PGD with 40 steps on the grid, one line a choice."""
+    for choice in choices():
+        attack = Pgd(eps=level / 255, steps=40, **choice)
+        size = min(256, len(data.images))
+        result = attack.craft(model, data.images, data.labels, calibration=calibration, batch_size=size)
+        said = " ".join(f"{key}={value}" for key, value in choice.items()) or "as it is"
+        print(f"| {label} | {level}/255 | {said} | {100 * result.success.mean():.1f} |", flush=True)
+
+
 def measure(label: str, model: nn.Module, data: ImageSet, name: str, parameters: dict[str, Any]) -> Row:
     """Run both forms of one attack."""
     begin = time.perf_counter()
@@ -137,6 +169,11 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--levels", default="25,76", help="L∞ budgets in grey levels")
     parser.add_argument("--cw-steps", type=int, default=1000)
+    parser.add_argument(
+        "--choices",
+        action="store_true",
+        help="PGD with other gradients instead, at the first level",
+    )
     parser.add_argument("--data-dir", type=Path, default=None)
     arguments = parser.parse_args()
     levels = [int(level) for level in arguments.levels.split(",")]
@@ -146,6 +183,9 @@ def main() -> int:
         data = ImageSet(images=whole.images[: arguments.images], labels=whole.labels[: arguments.images])
         for label in arguments.models.split(","):
             model = load_checkpoint(shipped_path(label)).build()
+            if arguments.choices:
+                compare_choices(label, model, data, levels[0], whole.images[-CALIBRATION_IMAGES:])
+                continue
             for name, parameters in plans(levels, arguments.cw_steps):
                 if arguments.attacks and name not in arguments.attacks.split(","):
                     continue
