@@ -93,6 +93,7 @@ def _table(comparison: Comparison, *, every: bool) -> Table:
     failures = len(comparison.failures)
     table = Table(
         box=box.SIMPLE_HEAD,
+        min_width=100,
         title=escape(f"{comparison.before} → {comparison.after}"),
         title_justify="left",
         caption=(
