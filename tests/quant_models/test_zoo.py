@@ -44,6 +44,9 @@ _PAPER_PROMISED = {
     "paper-cnn-64-mnist-robust": (0.97, 0.6),
     "paper-a-mnist": (0.985, 0.0),
     "paper-b-mnist": (0.96, 0.0),
+    "paper-c-mnist": (0.96, 0.0),
+    "paper-s-mnist": (0.96, 0.0),
+    "paper-s-frozen-mnist": (0.4, 0.0),
 }
 
 
