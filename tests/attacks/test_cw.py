@@ -39,7 +39,7 @@ def labels_of(net, images):
 def test_distance_to_a_plane(form, linear):
     net, images = linear
     attack = make_attack("cw", form=form, steps=150, learning_rate=0.02, constant=1.0, searches=6)
-    result = attack.craft(net, images, labels_of(net, images))
+    result = attack.craft(net, images, labels_of(net, images), batch_size=12)
     assert np.all(result.success if form == "grid" else result.float_success)
     found = np.sqrt(((result.adversarial.astype(float) - images) ** 2).sum((1, 2, 3))) / 255
     expected = distances(net, images)
@@ -53,20 +53,22 @@ def test_confidence_asks_for_a_margin(linear):
     net, images = linear
     labels = labels_of(net, images)
     attack = CarliniWagner(steps=60, learning_rate=0.05, confidence=0.5, constant=100.0)
-    found = attack.craft(net, images, labels).adversarial
+    found = attack.craft(net, images, labels, batch_size=12).adversarial
     logits = net(torch.from_numpy(found).permute(0, 3, 1, 2) / 255).detach().numpy()
     lead = logits[np.arange(12), 1 - labels] - logits[np.arange(12), labels]
     # The polish at the end gives up the margin, not the success.
     assert np.all(lead > 0)
     floats = make_attack("cw", form="float", steps=60, learning_rate=0.05, confidence=0.5, constant=100.0)
-    rounded = floats.craft(net, images, labels)
+    rounded = floats.craft(net, images, labels, batch_size=12)
     logits = net(torch.from_numpy(rounded.adversarial).permute(0, 3, 1, 2) / 255).detach().numpy()
     assert np.all(logits[np.arange(12), 1 - labels] - logits[np.arange(12), labels] > 0.4)
 
 
 def test_more_constants_find_nearer_images(net, images, labels):
     one, many = (
-        make_attack("cw", steps=40, learning_rate=0.05, searches=searches).craft(net, images, labels)
+        make_attack("cw", steps=40, learning_rate=0.05, searches=searches).craft(
+            net, images, labels, batch_size=40
+        )
         for searches in (1, 4)
     )
     assert np.all(many.success >= one.success)
@@ -80,7 +82,7 @@ def test_more_constants_find_nearer_images(net, images, labels):
 
 def test_budget_is_kept(net, images, labels):
     attack = CarliniWagner(eps=0.2, steps=30)
-    found = attack.craft(net, images, labels)
+    found = attack.craft(net, images, labels, batch_size=40)
     spent = attack.budget((3, 4, 2)).spent(images, found.adversarial)
     assert attack.norm is Norm.L2
     assert spent.max() <= (255 * 0.2) ** 2
