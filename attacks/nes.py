@@ -75,7 +75,7 @@ class Estimation(SearchAttack, ABC):
         found = task.originals.copy()
         walk = _Walk(task)
         random = Counter(self.seed, SEARCH, first_index=task.first_index, count=len(found))
-        left, step, drawn = self.max_queries - 1, 0, 0
+        left, step, drawn = task.oracle.limit - 1, 0, 0
         while len(walk.rows) and left >= 3:
             step += 1
             gradient: npt.NDArray[Any] = np.zeros_like(walk.position)

@@ -31,7 +31,7 @@ class Noise(SearchAttack):
         limit = task.budget.limit(found.shape[1:])
         streams = [image_stream(self.seed, SEARCH, task.first_index + row) for row in range(len(found))]
         alive = np.flatnonzero(~task.success(task.clean, np.arange(len(found))))
-        for attempt in range(self.max_queries - 1):
+        for attempt in range(task.oracle.limit - 1):
             if len(alive) == 0:
                 break
             noise = np.stack([_noise(streams[row], found.shape[1:], limit, attempt) for row in alive])

@@ -25,34 +25,39 @@ class Oracle:
     Args:
         target: Who answers.
         count: Number of originals.
-        limit: Most queries for one original.
+        limit: Most looks at one original's images; each is ``draws`` queries.
         first_index: Index of the first original in its data set.
+        draws: Queries of a look, whose logits are added up: with drawn weights, each is another draw.
 
     Attributes:
         queries: int64 ``(count,)``, so far.
     """
 
-    def __init__(self, target: Target, count: int, *, limit: int, first_index: int = 0) -> None:
+    def __init__(
+        self, target: Target, count: int, *, limit: int, first_index: int = 0, draws: int = 1
+    ) -> None:
         require_count("the limit of queries", limit, least=1)
+        require_count("the draws of a look", draws, least=1)
         require(count <= _FRAMES, f"{count} images are more than the {_FRAMES} that one oracle tells apart")
         self._target = target
         self._limit = limit
+        self._repeats = draws
         self._first_index = first_index
         self._draws = draws_weights(target)
         self.queries = np.zeros(count, np.int64)
 
     @property
     def limit(self) -> int:
-        """Most queries for one original."""
+        """Most looks at one original's images."""
         return self._limit
 
     def left(self) -> IntArray:
-        """Return how many queries each original has left, int64 ``(count,)``."""
-        return self._limit - self.queries
+        """Return how many looks each original has left, int64 ``(count,)``."""
+        return self._limit - self.queries // self._repeats
 
-    def may_ask(self, queries: int = 1) -> npt.NDArray[np.bool_]:
-        """Return which originals have so many queries left, bool ``(count,)``."""
-        return self.queries + queries <= self._limit
+    def may_ask(self, looks: int = 1) -> npt.NDArray[np.bool_]:
+        """Return which originals have so many looks left, bool ``(count,)``."""
+        return self.left() >= looks
 
     def logits(self, images: ImageArray, rows: IntArray) -> IntArray:
         """Return the integer logits ``(M, K)`` of uint8 images ``(M, H, W, C)``.
@@ -66,17 +71,22 @@ class Oracle:
             ValueError: More queries than the limit allows; nothing is asked.
         """
         asked = np.bincount(rows, minlength=len(self.queries))
-        total = self.queries + asked
-        if np.any(total > self._limit):
+        total = self.queries + asked * self._repeats
+        if np.any(total > self._limit * self._repeats):
             raise ValueError(f"original {int(total.argmax())} asks more than {self._limit} times")
-        batch = np.ascontiguousarray(images)
-        if self._draws:
-            numbers = self.queries[rows] + 1 + _earlier(rows)
-            answer = self._by_frame(batch, numbers * _FRAMES + self._first_index + rows)
+        if self._repeats == 1:
+            answer = self._ask(np.ascontiguousarray(images), rows)
         else:
-            answer = self._target.infer(batch).logits
+            each = self._ask(images.repeat(self._repeats, axis=0), rows.repeat(self._repeats))
+            answer = each.reshape(len(rows), self._repeats, each.shape[1]).sum(axis=1)
         self.queries = total
         return answer
+
+    def _ask(self, batch: ImageArray, rows: IntArray) -> IntArray:
+        if self._draws:
+            numbers = self.queries[rows] + 1 + _earlier(rows)
+            return self._by_frame(batch, numbers * _FRAMES + self._first_index + rows)
+        return self._target.infer(batch).logits
 
     def _by_frame(self, images: ImageArray, frames: IntArray) -> IntArray:
         """Ask each image in its own frame, in as few calls as the frames allow."""

@@ -13,7 +13,7 @@ import torch
 from attacks.base import Attack, AttackResult
 from attacks.evaluation import Problem
 from attacks.goal import choose_targets
-from attacks.inputs import check_batch, require_count
+from attacks.inputs import check_batch, require, require_count
 from attacks.oracle import Oracle
 from attacks.threat import Budget, verify_budget
 from export.graph import IntArray
@@ -113,7 +113,22 @@ class QueryAttack(Attack, ABC):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchAttack(QueryAttack, ABC):
-    """An attack that searches for each image by itself."""
+    """An attack that searches for each image by itself.
+
+    Attributes:
+        eot: Queries of one look at an image, all of which count; the logits are added up. Where weights are
+            drawn for each frame, an image is then judged by so many draws instead of by a lucky one.
+    """
+
+    eot: int = 1
+
+    def __post_init__(self) -> None:
+        QueryAttack.__post_init__(self)
+        require_count("eot", self.eot, least=1)
+        require(
+            self.eot <= self.max_queries,
+            f"a look of {self.eot} queries is more than max_queries {self.max_queries}",
+        )
 
     @abstractmethod
     def search(self, task: Task) -> ImageArray:
@@ -172,7 +187,9 @@ class SearchAttack(QueryAttack, ABC):
         first_index: int,
     ) -> AttackResult:
         budget = self.budget(images.shape[1:])
-        oracle = Oracle(target, len(images), limit=self.max_queries, first_index=first_index)
+        oracle = Oracle(
+            target, len(images), limit=self.max_queries // self.eot, first_index=first_index, draws=self.eot
+        )
         rows = np.arange(len(images))
         clean = oracle.logits(images, rows)
         aims = choose_targets(self.goal, clean, labels, given=given, seed=self.seed, first_index=first_index)

@@ -51,22 +51,23 @@ class Square(SearchAttack):
         found = task.originals.copy()
         rows = task.pending
         limit = task.budget.limit(task.originals.shape[1:])
-        if self.max_queries < 2 or limit == 0 or len(rows) == 0:
+        looks = task.oracle.limit
+        if looks < 2 or limit == 0 or len(rows) == 0:
             return found
         random = Counter(self.seed, SEARCH, first_index=task.first_index, count=len(found))
         kind = LinfBall if self.norm is Norm.LINF else L2Ball
         ball = kind(task.originals, rows, limit=limit)
         ball.start(random)
         margin, success = task.ask(ball.images, ball.rows)
-        # The original took one query, the start another.
-        for step in range(1, self.max_queries - 1):
+        # The original took one look, the start another.
+        for step in range(1, looks - 1):
             if success.any():
                 found[ball.rows[success]] = ball.images[success]
                 ball.keep(~success)
                 margin = margin[~success]
                 if len(margin) == 0:
                     return found
-            side = ball.side(self._share(step))
+            side = ball.side(self._share(step / looks))
             ball.propose(random, step, side)
             tried, success = task.ask(ball.images, ball.rows)
             better = (tried <= margin if self.sideways else tried < margin) | success
@@ -75,7 +76,7 @@ class Square(SearchAttack):
         found[ball.rows] = ball.images
         return found
 
-    def _share(self, step: int) -> float:
-        """Return the share of the pixels that a square changes at a step."""
-        passed = sum(step > share * self.max_queries for share in _HALVINGS)
+    def _share(self, done: float) -> float:
+        """Return the share of the pixels that a square changes after a share of the queries."""
+        passed = sum(done > share for share in _HALVINGS)
         return self.p_init / 2**passed

@@ -50,6 +50,19 @@ def test_each_query_is_a_frame_of_its_own_whatever_comes_with_it():
     assert again.tolist() == [[7, 4 * 2**17 + 105]]
 
 
+def test_a_look_adds_up_draws_of_its_own():
+    oracle = Oracle(_Frames(), 3, limit=2, draws=3)
+    answers = oracle.logits(_images(4, 6), np.array([2, 0]))
+    # Queries 1, 2 and 3 of both.
+    assert answers.tolist() == [[12, 6 * 2**17 + 6], [18, 6 * 2**17]]
+    assert oracle.queries.tolist() == [3, 0, 3]
+    assert oracle.left().tolist() == [1, 2, 1]
+    oracle.logits(_images(4), np.array([2]))
+    assert oracle.may_ask().tolist() == [True, True, False]
+    with pytest.raises(ValueError, match="original 2"):
+        oracle.logits(_images(4), np.array([2]))
+
+
 def test_small_gaps_are_filled_and_large_ones_split():
     target = _Frames()
     Oracle(target, 100, limit=1).logits(_images(1, 2, 3), np.array([0, 9, 99]))

@@ -110,6 +110,46 @@ def test_a_budget_of_nothing_returns_the_originals(name, norm, graph, images, la
     np.testing.assert_array_equal(result.adversarial, images[:4])
 
 
+@every_attack
+def test_a_look_may_take_several_queries_that_all_count(name, norm, graph, drawn_graph, images, labels):
+    target = _Counting(graph)
+    attack = _attack(name, norm, max_queries=32, eot=3)
+    result = attack.craft(target, images, labels)
+    assert np.all(result.queries % 3 == 0)
+    assert result.queries.max() <= 30
+    assert result.queries.sum() + len(images) == target.total
+    drawn = ReferenceTarget(drawn_graph)
+    whole, parts = (attack.craft(drawn, images, labels, group=group) for group in (40, 9))
+    assert parts.adversarial.tobytes() == whole.adversarial.tobytes()
+
+
+class _Noisy:
+    """Class 0 leads by 10 whatever the image, give or take up to 30 in each frame."""
+
+    name = "noisy"
+
+    def infer(self, images, first_frame=0):
+        frames = np.arange(first_frame, first_frame + len(images))
+        noise = np.array([np.random.default_rng(frame).integers(-30, 31) for frame in frames], np.int64)
+        return Inference(logits=np.stack([np.full(len(images), 100), 90 + noise], axis=1))
+
+
+def test_a_lucky_draw_is_no_success_where_a_look_takes_many(images):
+    labels = np.zeros(6, np.int64)
+    once, often = (
+        make_attack("square", eps=0.1, max_queries=6 * eot, eot=eot).craft(_Noisy(), images[:6], labels)
+        for eot in (1, 64)
+    )
+    assert np.sum(once.queries < 6) >= 5
+    assert np.all(often.queries == 6 * 64)
+
+
+@pytest.mark.parametrize("eot", [0, 1.5, 1001])
+def test_a_look_of_no_or_too_many_queries_is_refused(eot):
+    with pytest.raises(InputError, match=r"eot|look"):
+        make_attack("square", eps=0.1, eot=eot)
+
+
 def test_limit_of_queries_must_be_a_count():
     with pytest.raises(InputError, match="max_queries"):
         make_attack("square", eps=0.1, max_queries=0)

@@ -120,7 +120,7 @@ def test_square_beats_random_stripes(graph, images, labels):
 
 def test_squares_shrink():
     attack = Square(eps=0.1, max_queries=1000)
-    shares = [attack._share(step) for step in range(1, 1000)]
+    shares = [attack._share(step / 1000) for step in range(1, 1000)]
     assert shares == sorted(shares, reverse=True)
     assert shares[0] == 0.8
     assert shares[-1] == 0.8 / 2**9
