@@ -29,11 +29,12 @@ def test_commands_name_files_that_are_there() -> None:
 
 
 def test_table_has_the_adversarial_keys_and_their_defaults() -> None:
-    rows = dict(re.findall(r"^\| `(adversarial_\w+)` \| (\w+) \|", _TEXT, re.MULTILINE))
+    rows: dict[str, str] = dict(re.findall(r"^\| `(adversarial_\w+)` \| (\w+) \|", _TEXT, re.MULTILINE))
     fields = {key: item for key, item in TrainSection.model_fields.items() if key.startswith("adversarial_")}
     assert set(rows) == set(fields)
     for key, text in rows.items():
-        assert float({"true": "1", "false": "0"}.get(text, text)) == float(fields[key].default)
+        number = {"true": "1", "false": "0"}.get(text) or text
+        assert float(number) == float(fields[key].default)
 
 
 def test_section_and_settings_have_the_same_keys() -> None:
