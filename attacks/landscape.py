@@ -122,7 +122,7 @@ class Landscape:
         if self.estimation.estimator is not Estimator.BPDA:
             logits, gradients = differentiate_logits(self.model, rises, position)
             self.estimation.check()
-            return logits, torch.stack(gradients, dim=1)
+            return logits, _stacked(gradients)
         # Both networks get the same drawn weights.
         state = torch.random.get_rng_state() if self.is_drawn else None
         logits = predict(self.model, position)
@@ -131,12 +131,17 @@ class Landscape:
         with self.estimation.smoothed():
             _, gradients = differentiate_logits(self.model, lambda _: rises(logits), position)
         self.estimation.check()
-        return logits, torch.stack(gradients, dim=1)
+        return logits, _stacked(gradients)
 
     def _each_draw(self) -> range:
         if self.fixed_seed is not None and self.is_drawn:
             torch.manual_seed(self.fixed_seed)
         return range(self.draws if self.is_drawn else 1)
+
+
+def _stacked(gradients: Sequence[Tensor]) -> Tensor:
+    """Put the objectives' gradients side by side; a single one is not copied."""
+    return gradients[0].unsqueeze(1) if len(gradients) == 1 else torch.stack(list(gradients), dim=1)
 
 
 @contextmanager

@@ -1,10 +1,11 @@
-"""Our FGSM and PGD against foolbox's: images/s, and how many images still fool the network as uint8.
+"""Our PGD and Carlini-Wagner against other libraries': images/s, and images fooled as floats and as uint8.
 
     python -m benchmarks.attacks [--json] [--data-dir DIR]
 
-All run in one process on the same network and the same images, with the same budget, number of steps and
-length of a step. foolbox is measured twice: through the model's 8-bit grid (straight-through), as it is
-deployed, and on the model without the grid, which is what rounding at the end has to survive.
+All run in one process on the same network and the same images, with the same budget, number of steps, length
+of a step and constant. The libraries differentiate the trained module, as their users do; ours the module's
+twin (see docs/attack-libraries.md). Two more rows tell what comes from where: our attack on the module, and
+the first library on the twin. foolbox, torchattacks and ART are measured where they are installed.
 """
 
 from __future__ import annotations
@@ -12,12 +13,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 import time
-import warnings
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +24,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from attacks.fgsm import Fgsm
-from attacks.gradient import GradientAttack
-from attacks.pgd import Pgd
-from export.errors import BitsiegeError, ToolError
+from attacks.catalog import make_attack
+from attacks.gradient import DEFAULT_BATCH, GradientAttack
+from attacks.landscape import unrounded
+from benchmarks.attack_peers import Craft, Settings, installed, peer
+from bitsiege.building import find_checkpoint
+from bitsiege.twins import make_twin
+from export.errors import BitsiegeError
 from export.graph import IntArray
+from export.lowering import lower_model
+from export.qonnx_export import export_qonnx
 from hw.target import ImageArray
 from quant_models.checkpoint import load_checkpoint
 from quant_models.data import ImageSet, load_dataset
-from quant_models.layers import InputGrid
-from quant_models.zoo import shipped_path
+
+# ART searches its learning rate at every step: minutes for hundreds of images.
+_SLOW, _SLOW_IMAGES = {("ART", "cw")}, 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,40 +47,27 @@ class Row:
     """One attack of one library.
 
     Attributes:
-        library: Who made it.
         attack: Which one.
-        forward: ``grid`` or ``float``: whether the model that it sees rounds to 8 bits.
-        images_per_second: Best of the repeats.
-        fooled_as_crafted: Share of images that fool the model that the attack saw.
-        fooled_as_uint8: Share that still does as uint8 inside the integer ball: what hardware gets.
-        left_ball: Images that rounding took out of the integer ball (they were clipped back).
+        library: Who made it.
+        differentiates: ``module`` or ``twin``.
+        images: How many; fewer for what takes minutes.
+        images_per_second: Best of the repeats, by the wall clock.
+        images_per_cpu_second: The same by the processor's time of this process, which does not count what
+            others do on the machine meanwhile.
+        fooled_as_float: Share that fools the network without its 8-bit grid.
+        fooled_as_uint8: Share that does as uint8, inside the integer ball: what hardware gets.
+        distance: Mean L2 distance of those that do, values in [0, 1].
     """
 
-    library: str
     attack: str
-    forward: str
+    library: str
+    differentiates: str
+    images: int
     images_per_second: float
-    fooled_as_crafted: float
+    images_per_cpu_second: float
+    fooled_as_float: float
     fooled_as_uint8: float
-    left_ball: int
-
-
-class _Line(nn.Module):
-    """`InputGrid` without its rounding."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * 255.0 * 2.0**-InputGrid.exponent - 1.0
-
-
-@contextmanager
-def without_grid(model: nn.Module) -> Generator[None]:
-    """Let the model take floats between the grey levels for a while."""
-    grid = model.grid
-    model.grid = _Line()
-    try:
-        yield
-    finally:
-        model.grid = grid
+    distance: float
 
 
 def pixels_of(images: ImageArray) -> Tensor:
@@ -83,110 +75,159 @@ def pixels_of(images: ImageArray) -> Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().float() / 255
 
 
-def fooled(model: nn.Module, pixels: Tensor, labels: IntArray) -> float:
-    """Return the share of float images ``(N, C, H, W)`` with a wrong class."""
+def fooled(model: nn.Module, pixels: Tensor, labels: IntArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Return which float images ``(N, C, H, W)`` get a wrong class."""
     with torch.no_grad():
-        return float((model(pixels).argmax(1).numpy() != labels).mean())
+        return model(pixels).argmax(1).numpy() != labels
 
 
-def best_of(repeats: int, run: Callable[[], Any]) -> tuple[Any, float]:
-    """Return the last result and the shortest time in seconds."""
-    seconds, result = float("inf"), None
+def best_of(repeats: int, run: Callable[[], Any]) -> tuple[Any, float, float]:
+    """Return the last result, the shortest time and the shortest time of the processor [s]."""
+    seconds, cpu_seconds, result = float("inf"), float("inf"), None
     for _ in range(repeats):
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         result = run()
         seconds = min(seconds, time.perf_counter() - start)
-    return result, seconds
+        cpu_seconds = min(cpu_seconds, time.process_time() - cpu_start)
+    return result, seconds, cpu_seconds
 
 
-def measure_ours(attack: GradientAttack, name: str, model: nn.Module, data: ImageSet, repeats: int) -> Row:
-    """Run one of our attacks on all images in one batch, as foolbox does."""
-    result, seconds = best_of(
-        repeats, lambda: attack.craft(model, data.images, data.labels, batch_size=len(data))
-    )
-    share = fooled(model, pixels_of(result.adversarial), data.labels)
-    return Row(
-        library="bitsiege",
-        attack=name,
-        forward="grid",
-        images_per_second=len(data) / seconds,
-        fooled_as_crafted=float(result.success.mean()),
-        fooled_as_uint8=share,
-        left_ball=0,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Subject:
+    """What is attacked.
 
-
-def measure_foolbox(
-    attack: Any, name: str, model: nn.Module, data: ImageSet, radius: int, forward: str, repeats: int
-) -> Row:
-    """Run one of foolbox's attacks, round its images and clip them to the integer ball."""
-    foolbox = import_foolbox()
-    pixels, labels = pixels_of(data.images), torch.from_numpy(data.labels)
-
-    def run() -> Tensor:
-        torch.manual_seed(0)
-        wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
-        return attack(wrapped, pixels, labels, epsilons=radius / 255)[1]
-
-    with without_grid(model) if forward == "float" else nullcontext():
-        crafted, seconds = best_of(repeats, run)
-        as_crafted = fooled(model, crafted, data.labels)
-    rounded = np.rint(crafted.permute(0, 2, 3, 1).numpy().astype(np.float64) * 255).astype(np.int64)
-    low, high = data.images.astype(np.int64) - radius, data.images.astype(np.int64) + radius
-    outside = ((rounded < low) | (rounded > high)).reshape(len(data), -1).any(axis=1)
-    images = np.clip(rounded, low, high).clip(0, 255).astype(np.uint8)
-    return Row(
-        library="foolbox",
-        attack=name,
-        forward=forward,
-        images_per_second=len(data) / seconds,
-        fooled_as_crafted=as_crafted,
-        fooled_as_uint8=fooled(model, pixels_of(images), data.labels),
-        left_ball=int(outside.sum()),
-    )
-
-
-def import_foolbox() -> Any:
-    """Import the peer, which is no dependency of ours.
-
-    Raises:
-        ToolError: It isn't installed.
+    Attributes:
+        module: The trained module, which judges.
+        twin: Its twin.
+        data: The images.
+        repeats: Runs of each attack.
     """
-    try:
-        import foolbox
-    except ImportError as error:
-        raise ToolError("this benchmark needs foolbox", hint="pip install foolbox==3.3.4") from error
-    return foolbox
+
+    module: nn.Module
+    twin: nn.Module
+    data: ImageSet
+    repeats: int
+
+    def model(self, differentiates: str) -> nn.Module:
+        """Return the module or the twin."""
+        return self.twin if differentiates == "twin" else self.module
+
+    def first(self, count: int) -> Subject:
+        """Return the first images only, once."""
+        few = self.data.take(np.arange(min(count, len(self.data))))
+        return replace(self, data=few, repeats=1)
+
+    def ours(self, attack: GradientAttack, name: str, differentiates: str) -> Row:
+        """Measure one of our attacks."""
+        model, data = self.model(differentiates), self.data
+        size = getattr(model, "batch_size", DEFAULT_BATCH)
+        result, seconds, cpu_seconds = best_of(
+            self.repeats, lambda: attack.craft(model, data.images, data.labels, batch_size=size)
+        )
+        crafted = pixels_of(result.adversarial)
+        return self._row(name, "bitsiege", differentiates, seconds, cpu_seconds, crafted, result.adversarial)
+
+    def theirs(self, craft: Craft, name: str, library: str, differentiates: str, radius: int | None) -> Row:
+        """Measure another library's; round its images and clip them to the ball of PGD."""
+        pixels, labels = pixels_of(self.data.images), torch.from_numpy(self.data.labels)
+        model = self.model(differentiates)
+        crafted, seconds, cpu_seconds = best_of(self.repeats, lambda: craft(model, pixels, labels))
+        images = np.rint(crafted.permute(0, 2, 3, 1).numpy().astype(np.float64) * 255).clip(0, 255)
+        if radius is not None:
+            centre = self.data.images.astype(np.float64)
+            images = images.clip(centre - radius, centre + radius)
+        return self._row(
+            name, library, differentiates, seconds, cpu_seconds, crafted, images.astype(np.uint8)
+        )
+
+    def _row(
+        self,
+        name: str,
+        library: str,
+        differentiates: str,
+        seconds: float,
+        cpu_seconds: float,
+        crafted: Tensor,
+        images: ImageArray,
+    ) -> Row:
+        labels, originals = self.data.labels, pixels_of(self.data.images)
+        with unrounded(self.module):
+            as_float = fooled(self.module, crafted, labels)
+        as_uint8 = fooled(self.module, pixels_of(images), labels)
+        lengths = (pixels_of(images) - originals).flatten(1).norm(dim=1).numpy()
+        return Row(
+            attack=name,
+            library=library,
+            differentiates=differentiates,
+            images=len(labels),
+            images_per_second=len(labels) / seconds,
+            images_per_cpu_second=len(labels) / cpu_seconds,
+            fooled_as_float=float(as_float.mean()),
+            fooled_as_uint8=float(as_uint8.mean()),
+            distance=float(lengths[as_uint8].mean()) if as_uint8.any() else 0.0,
+        )
 
 
-def measure(model: nn.Module, data: ImageSet, radius: int, steps: list[int], repeats: int) -> list[Row]:
-    """Measure all attacks at a budget of ``radius`` grid steps."""
-    peers = import_foolbox().attacks
-    eps = radius / 255
-    rows = [measure_ours(Fgsm(eps=eps), "fgsm", model, data, repeats)]
-    rows += [
-        measure_foolbox(peers.LinfFastGradientAttack(), "fgsm", model, data, radius, forward, repeats)
-        for forward in ("grid", "float")
-    ]
-    for count in steps:
-        ours = Pgd(eps=eps, steps=count)
-        name = f"pgd-{count}"
-        rows.append(measure_ours(ours, name, model, data, repeats))
-        # The very same length of a step, although foolbox could take one between two grey levels.
-        theirs = peers.LinfPGD(steps=count, abs_stepsize=ours.length / 255, random_start=True)
+def measure(subject: Subject, settings: Settings, radius: int) -> list[Row]:
+    """Measure both attacks of all libraries."""
+    pgd = {"eps": settings.eps, "steps": settings.pgd_steps, "step_size": settings.step_size}
+    cw = {
+        "steps": settings.cw_steps,
+        "learning_rate": settings.learning_rate,
+        "constant": settings.constant,
+    }
+    rows: list[Row] = []
+    for attack, parameters, limit in (("pgd", pgd, radius), ("cw", cw, None)):
+        made = make_attack(attack, **parameters)
+        if not isinstance(made, GradientAttack):
+            raise TypeError(f"{attack} takes no gradients")
+        rows += [subject.ours(made, attack, which) for which in ("twin", "module")]
+        if attack == "cw":
+            floats = make_attack(attack, form="float", **parameters)
+            if isinstance(floats, GradientAttack):
+                rows.append(subject.ours(floats, "cw float", "twin"))
+        libraries = list(installed())
         rows += [
-            measure_foolbox(theirs, name, model, data, radius, forward, repeats)
-            for forward in ("grid", "float")
+            (subject.first(_SLOW_IMAGES) if (library, attack) in _SLOW else subject).theirs(
+                peer(library, attack, settings), attack, library, "module", limit
+            )
+            for library in libraries
+        ]
+        rows += [
+            subject.theirs(peer(library, attack, settings), attack, library, "twin", limit)
+            for library in libraries[:1]
         ]
     return rows
 
 
+def ratios(rows: list[Row]) -> dict[str, dict[str, float]]:
+    """Return for each attack our rate over the best library's, by both clocks."""
+    found: dict[str, dict[str, float]] = {}
+    for attack in ("pgd", "cw"):
+        mine = [row for row in rows if row.attack == attack and row.library == "bitsiege"]
+        others = [
+            row
+            for row in rows
+            if row.attack == attack and row.library != "bitsiege" and row.differentiates == "module"
+        ]
+        if mine and others:
+            found[attack] = {
+                clock: getattr(mine[0], clock) / max(getattr(row, clock) for row in others)
+                for clock in ("images_per_second", "images_per_cpu_second")
+            }
+    return found
+
+
 def table(rows: list[Row]) -> str:
     """Return the rows as text."""
-    lines = [f"{'library':<10}{'attack':<9}{'forward':<9}{'images/s':>10}{'crafted %':>11}{'uint8 %':>9}"]
+    lines = [
+        f"{'attack':<10}{'library':<14}{'gradients':<11}{'images':>7}{'images/s':>10}{'per CPU s':>11}"
+        f"{'float %':>9}{'uint8 %':>9}{'L2':>7}"
+    ]
     lines += [
-        f"{row.library:<10}{row.attack:<9}{row.forward:<9}{row.images_per_second:>10,.0f}"
-        f"{100 * row.fooled_as_crafted:>11.1f}{100 * row.fooled_as_uint8:>9.1f}"
+        f"{row.attack:<10}{row.library:<14}{row.differentiates:<11}{row.images:>7}{row.images_per_second:>10,.1f}"
+        f"{row.images_per_cpu_second:>11,.1f}{100 * row.fooled_as_float:>9.1f}"
+        f"{100 * row.fooled_as_uint8:>9.1f}{row.distance:>7.2f}"
         for row in rows
     ]
     return "\n".join(lines)
@@ -195,59 +236,72 @@ def table(rows: list[Row]) -> str:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.attacks", description="Our FGSM and PGD against foolbox's."
+        prog="python -m benchmarks.attacks", description="Our PGD and CW against other libraries'."
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--model", default="sfc-mnist", help="shipped network, or a checkpoint file")
-    parser.add_argument("--dataset", default="mnist")
+    parser.add_argument("--dataset", help="default: what the network was trained on")
     parser.add_argument("--data-dir", type=Path, help="folder with the data sets instead of a download")
     parser.add_argument("--images", type=int, default=512)
-    parser.add_argument("--radius", type=int, nargs="+", default=[25, 76], help="budgets in grey levels")
-    parser.add_argument("--steps", type=int, nargs="+", default=[20, 100], help="PGD's numbers of steps")
+    parser.add_argument("--radius", type=int, default=76, help="PGD's budget in grey levels")
+    parser.add_argument("--steps", type=int, default=40, help="of PGD")
+    parser.add_argument("--cw-steps", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
+
+
+def open_subject(arguments: argparse.Namespace) -> Subject:
+    """Load the network and the images, and make the twin."""
+    checkpoint = load_checkpoint(find_checkpoint(Path(arguments.model)))
+    module = checkpoint.build().eval()
+    with tempfile.TemporaryDirectory(prefix="attacks-") as folder:
+        path = Path(folder) / "model.onnx"
+        export_qonnx(module, path, input_shape=checkpoint.spec.input_shape)
+        graph = lower_model(path)
+    dataset = arguments.dataset or checkpoint.metadata.dataset
+    test = load_dataset(dataset, data_dir=arguments.data_dir).test
+    data = test.take(np.arange(min(arguments.images, len(test))))
+    return Subject(module=module, twin=make_twin(module, graph), data=data, repeats=arguments.repeats)
 
 
 def main() -> int:
     """Measure and print; returns the exit status."""
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
-    # foolbox's optional parts warn about what isn't installed.
-    warnings.filterwarnings("ignore", module="foolbox|eagerpy")
+    settings = Settings(
+        eps=arguments.radius / 255,
+        # A whole number of grey levels, although the others could step between two.
+        step_size=max(1, round(2.5 * arguments.radius / arguments.steps)) / 255,
+        pgd_steps=arguments.steps,
+        cw_steps=arguments.cw_steps,
+    )
     try:
-        path = Path(arguments.model)
-        checkpoint = load_checkpoint(path if path.is_file() else shipped_path(arguments.model))
-        test = load_dataset(arguments.dataset, data_dir=arguments.data_dir).test
-        data = test.take(np.arange(min(arguments.images, len(test))))
-        model = checkpoint.build()
-        results = {
-            radius: measure(model, data, radius, arguments.steps, arguments.repeats)
-            for radius in arguments.radius
-        }
+        subject = open_subject(arguments)
+        rows = measure(subject, settings, arguments.radius)
     except BitsiegeError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
-    clean = fooled(model, pixels_of(data.images), data.labels)
+    clean = float(fooled(subject.module, pixels_of(subject.data.images), subject.data.labels).mean())
     summary = {
         "model": arguments.model,
-        "images": len(data),
+        "images": len(subject.data),
         "threads": arguments.threads,
         "clean_error": clean,
-        "foolbox": version("foolbox"),
+        "settings": asdict(settings),
+        "libraries": installed(),
         "torch": torch.__version__,
-        "budgets": [
-            {"radius": radius, "rows": [asdict(row) for row in rows]} for radius, rows in results.items()
-        ],
+        "ratios": ratios(rows),
+        "rows": [asdict(row) for row in rows],
     }
     if arguments.json:
         print(json.dumps(summary, indent=2))
         return 0
-    print(
-        f"{arguments.model}, {len(data)} images, {arguments.threads} threads, clean error {100 * clean:.1f} %"
-    )
-    for radius, rows in results.items():
-        print(f"\nbudget {radius}/255; share of images that fool the network\n{table(rows)}")
+    threads = f"{arguments.threads} thread{'s' if arguments.threads > 1 else ''}"
+    print(f"{arguments.model}, {len(subject.data)} images, {threads}, clean error {100 * clean:.1f} %")
+    print(table(rows))
+    for attack, found in summary["ratios"].items():
+        print(f"{attack}: {found['images_per_cpu_second']:.1f} times the best library by CPU time")
     return 0
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from attacks.surrogate import Surrogate
     from export.graph import DataflowGraph
 
-GATE = 0.5
+GATE = 0.25
 """Half-widths of a twin's gates as a share of the module's own, which was the strongest when measured."""
 
 
