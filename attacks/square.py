@@ -59,6 +59,12 @@ class Square(SearchAttack):
         ball = kind(task.originals, rows, limit=limit)
         ball.start(random)
         margin, success = task.ask(ball.images, ball.rows)
+        # Where the start is worse than the original, the search begins with the original: a network with a
+        # threshold at its input may be led away by a change of every pixel.
+        clean = task.margin(task.clean[rows], rows)
+        worse = (margin > clean) & ~success
+        ball.images[worse] = task.originals[rows[worse]]
+        margin = np.minimum(margin, clean)
         # The original took one look, the start another.
         for step in range(1, looks - 1):
             if success.any():
