@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from attacks.torch_target import TorchTarget
+from bitsiege.crafting import Gradients, parse_gradients
 from bitsiege.twins import make_twin, sign_widths
+from export.errors import InputError
 from export.lowering import lower_model
 from export.qonnx_export import export_qonnx
 from hw.reference import ReferenceTarget
@@ -64,3 +66,9 @@ def test_where_layers_do_not_tell_gates_follow_from_the_graph(tmp_path):
     x = torch.rand(2, 1, 16, 15, requires_grad=True)
     twin(x).sum().backward()
     assert x.grad.isfinite().all()
+
+
+def test_gradients_have_a_name():
+    assert parse_gradients("checkpoint") is Gradients.CHECKPOINT
+    with pytest.raises(InputError, match="twins"):
+        parse_gradients("twins")
