@@ -168,8 +168,8 @@ class Subject:
         )
 
 
-def measure(subject: Subject, settings: Settings, radius: int) -> list[Row]:
-    """Measure both attacks of all libraries."""
+def measure(subject: Subject, settings: Settings, radius: int, attacks: list[str]) -> list[Row]:
+    """Measure attacks, ``pgd`` and ``cw``, of all libraries."""
     pgd = {"eps": settings.eps, "steps": settings.pgd_steps, "step_size": settings.step_size}
     cw = {
         "steps": settings.cw_steps,
@@ -178,6 +178,8 @@ def measure(subject: Subject, settings: Settings, radius: int) -> list[Row]:
     }
     rows: list[Row] = []
     for attack, parameters, limit in (("pgd", pgd, radius), ("cw", cw, None)):
+        if attack not in attacks:
+            continue
         made = make_attack(attack, **parameters)
         if not isinstance(made, GradientAttack):
             raise TypeError(f"{attack} takes no gradients")
@@ -245,6 +247,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--radius", type=int, default=76, help="PGD's budget in grey levels")
     parser.add_argument("--steps", type=int, default=40, help="of PGD")
+    parser.add_argument("--attacks", nargs="+", choices=["pgd", "cw"], default=["pgd", "cw"])
     parser.add_argument("--cw-steps", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
@@ -278,7 +281,7 @@ def main() -> int:
     )
     try:
         subject = open_subject(arguments)
-        rows = measure(subject, settings, arguments.radius)
+        rows = measure(subject, settings, arguments.radius, arguments.attacks)
     except BitsiegeError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
