@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
+
+from bitsiege.report.findingmodels import Findings
+from bitsiege.report.record import Record
 
 SCHEMA_VERSION = 1
-
-
-class Record(BaseModel):
-    """A frozen part of the report; no unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class DatasetInfo(Record):
@@ -172,7 +169,7 @@ class Point(Record):
     norm: str = "linf"
     bounded: bool = True
     distances: tuple[tuple[float, float], ...] = ()
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = Field(default_factory=dict)
     archive_sha256: str | None = None
     results: tuple[TargetResult, ...]
     divergences: tuple[Divergence, ...] = ()
@@ -245,6 +242,7 @@ class Report(Record):
         versions: Versions of everything that computed.
         seeds: Seeds of training and attacks.
         config: The configuration of the run.
+        findings: What was found beside the run.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -264,6 +262,7 @@ class Report(Record):
     versions: dict[str, str]
     seeds: dict[str, int]
     config: dict[str, Any]
+    findings: Findings = Findings()
 
     @property
     def all_points(self) -> tuple[Point, ...]:

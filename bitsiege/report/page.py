@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from bitsiege.report.chart import accuracy_chart, attack_names, budget_text, grid_text, legend
+from bitsiege.report.findingpage import finding_views
 from bitsiege.report.model import Example, Report, TargetResult
 from bitsiege.report.pipeline_drawing import pipeline_drawing
 from bitsiege.report.svg import difference_pixels, png_data_uri
@@ -23,7 +24,7 @@ PAGE_NAME = "report.html"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Card:
+class Card:
     """One entry of the gallery, ready to show."""
 
     example: Example
@@ -50,7 +51,7 @@ def render(report: Report) -> str:
         charts=[accuracy_chart(report, attack) for attack in attack_names(report)],
         legend=legend(report),
         pipeline=pipeline_drawing(report.hardware, report.dataset.input_shape),
-        cards=[_card(example) for example in report.examples],
+        cards=[picture_card(example) for example in report.examples],
         worst=min(
             (point for point in report.points if point.bounded),
             key=lambda point: point.results[0].accuracy,
@@ -59,6 +60,7 @@ def render(report: Report) -> str:
         totals=[_totals(report, target.name) for target in report.targets],
         iis={target.name: target.ii_cycles for target in report.targets},
         config=json.dumps(report.config, indent=2),
+        **finding_views(report.findings),
     )
 
 
@@ -109,10 +111,11 @@ def _rate(results: list[TargetResult]) -> float | None:
     return sum(r.images for r in timed) / seconds if seconds else None
 
 
-def _card(example: Example) -> _Card:
+def picture_card(example: Example) -> Card:
+    """Return an image with its pictures as data addresses."""
     original = np.array(example.original, np.uint8)
     adversarial = np.array(example.adversarial, np.uint8)
-    return _Card(
+    return Card(
         example=example,
         budget=budget_text(example),
         original=png_data_uri(_visible(original)),

@@ -27,7 +27,7 @@ class Series:
         whiskers: Lower and upper end of each point's interval; empty for none.
         rings: For each point the shares that other targets gave, drawn as rings around the place.
         colour: Which of the eight colours.
-        style: ``solid``, ``dashed`` or ``dotted``.
+        style: ``solid``, ``dashed``, ``dotted`` or ``dashdot``.
         staircase: Each share holds until the next point; such a curve has no dots.
         strong: Drawn thicker, in the colour of text.
     """
