@@ -15,7 +15,6 @@ from bitsiege.campaign.job import campaign_status
 from bitsiege.campaign.merge import join_archives
 from bitsiege.campaign.store import MARKER, CampaignDirectory, read_plan
 from bitsiege.campaign.work import ARCHIVE
-from bitsiege.pipeline.store import read_json
 from bitsiege.report.access import access_of, norm_of
 from bitsiege.report.distance import (
     BoolArray,
@@ -227,8 +226,3 @@ def _model(path: Path, facts: Mapping[str, Any], worst: Worst | None) -> ModelIn
         drawn=draws_weights(build.graph),
         clean=clean,
     )
-
-
-def campaign_name(path: Path) -> str:
-    """Return what a campaign's marker calls it."""
-    return str(read_json(path / MARKER).get("name", path.name))
