@@ -84,7 +84,7 @@ def relax(weights: IntArray, need: IntArray, low: IntArray, high: IntArray) -> R
     return Relaxation(
         weights=weights.astype(np.float64),
         low_slope=falling,
-        low_at_0=(1.0 - need) * falling,
+        low_at_0=(1 - need.astype(np.float64)) * falling,
         high_slope=rising,
         high_at_0=np.where(rising > 0, -low * rising, 1.0),
     )

@@ -19,6 +19,10 @@ from export.graph import IntArray
 NATIVE = ("minicard", "gluecard4")
 """Solvers with native cardinality constraints."""
 INTERRUPTIBLE = (*NATIVE, "glucose4", "minisat22")
+"""Solvers that can be stopped."""
+
+# A timer takes no more than what fits the platform's clock.
+_LONGEST_WAIT_S = 1e6
 
 
 def solve_clauses(problem: Problem, name: str, deadline_s: float, *, share: bool = True) -> IntArray | None:
@@ -118,11 +122,20 @@ def _solver(name: str, *, proof: bool = False) -> Generator[Any]:
 
 def _run(solver: Any, name: str, deadline_s: float) -> list[int] | None:
     """Return a model, or None where there is none."""
-    left_s = deadline_s - time.monotonic()
-    if left_s <= 0:
-        raise OutOfTimeError
     if name not in INTERRUPTIBLE:
         return solver.get_model() if solver.solve() else None
+    return solver.get_model() if solve_until(solver, deadline_s) else None
+
+
+def solve_until(solver: Any, deadline_s: float) -> bool:
+    """Run one of the `INTERRUPTIBLE` solvers; return whether there is a model.
+
+    Raises:
+        OutOfTimeError: There was not enough time.
+    """
+    left_s = min(deadline_s - time.monotonic(), _LONGEST_WAIT_S)
+    if left_s <= 0:
+        raise OutOfTimeError
     timer = threading.Timer(left_s, solver.interrupt)
     timer.daemon = True
     timer.start()
@@ -132,4 +145,4 @@ def _run(solver: Any, name: str, deadline_s: float) -> list[int] | None:
         timer.cancel()
     if found is None:
         raise OutOfTimeError
-    return solver.get_model() if found else None
+    return bool(found)
