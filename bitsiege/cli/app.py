@@ -23,6 +23,7 @@ from bitsiege.cli import (
     synth,
     timing,
     train,
+    verify,
 )
 from bitsiege.cli.command import invocation
 
@@ -37,6 +38,7 @@ _SECTIONS = (
             ("attack", attack.attack),
             ("replay", replay.replay),
             ("faults", faults.faults),
+            ("verify", verify.verify),
             ("masking", masking.masking),
             ("synth", synth.synth),
             ("timing", timing.timing),
