@@ -1,6 +1,7 @@
 """Attack the paper's models and print one table; the weights ship with the package.
 
-    python -m benchmarks.paper --out DIR [--images N] [--models A,B] [--rows clean,pgd-40] [--jobs N] [--json]
+    python -m benchmarks.paper --out DIR [--full] [--images N] [--models A,B] [--rows clean,pgd-40]
+        [--jobs N] [--json]
 
 Every cell is kept in DIR, so that a later call goes on where an earlier one stopped. To train a model again:
 ``bitsiege train configs/paper/NAME.toml --out DIR``.
@@ -32,7 +33,8 @@ def main() -> int:
         prog="benchmarks.paper", description="Attack the paper's models and print one table."
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
-    parser.add_argument("--images", type=int, default=1000, help="most images of a cell")
+    parser.add_argument("--images", type=int, default=10_000, help="most images of a cell")
+    parser.add_argument("--full", action="store_true", help="10,000 images, of the dearest attacks 1,000")
     parser.add_argument("--rtl-images", type=int, default=100, help="the first ones, for rtl")
     parser.add_argument("--models", default="", help="letters, separated by commas; default: all shipped")
     parser.add_argument("--rows", default="", help="keys of attacks; default: all")
@@ -44,9 +46,9 @@ def main() -> int:
     try:
         models = _chosen(arguments.models, available(), [model.key for model in MODELS])
         rows = _chosen(arguments.rows, ROWS, [row.key for row in ROWS])
-        limits = Limits(images=arguments.images, rtl_images=arguments.rtl_images)
+        limits = Limits(images=arguments.images, rtl_images=arguments.rtl_images, full=arguments.full)
         _compute_all(arguments, models, rows, limits)
-        counts = {row.key: min(row.images, limits.images, 10_000) for row in rows}
+        counts = {row.key: limits.count(row) for row in rows}
         cells = read_cells(arguments.out, models, rows, counts)
     except BitsiegeError as error:
         sys.stderr.write(f"benchmarks.paper: {error}\n")
@@ -62,12 +64,7 @@ def main() -> int:
 def _compute_all(
     arguments: argparse.Namespace, models: Sequence[Model], rows: Sequence[Row], limits: Limits
 ) -> None:
-    tasks = [
-        (model.key, row)
-        for row in rows
-        for model in models
-        if not row.drawn_only or open_model(model.key).is_drawn
-    ]
+    tasks = [(model.key, row) for row in rows for model in models if open_model(model.key).takes(row)]
     folder = arguments.out
     with ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn")) as pool:
         waiting = {

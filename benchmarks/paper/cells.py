@@ -15,14 +15,19 @@ from attacks.archive import AttackArchive, load_attack, make_archive, save_attac
 from attacks.catalog import make_attack
 from attacks.gradient import GradientAttack
 from attacks.query import QueryAttack
+from attacks.substitute import SubstituteAttack
 from benchmarks.paper.models import Opened, judges_of, open_model
 from benchmarks.paper.rows import Row
 from bitsiege.pipeline.digests import json_digest
 from bitsiege.statistics import wilson
+from bitsiege.twins import make_twin
 from export.files import atomic_file
 from hw.rtl_target import RtlTarget
 from hw.target import ImageArray, Target
 from quant_models.data import ImageSet, load_dataset
+
+# Held-out images that a substitute starts from, as many as the paper has; the last ones of the test set.
+_SEEDS = 150
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +37,16 @@ class Limits:
     Attributes:
         images: Most images of any cell.
         rtl_images: The first ones of them, for rtl.
+        full: Whether the rows' large numbers count.
     """
 
     images: int
     rtl_images: int
+    full: bool
+
+    def count(self, row: Row) -> int:
+        """Return the number of images of a row's cells."""
+        return min(row.full_images if self.full else row.images, self.images)
 
 
 def compute(
@@ -47,15 +58,17 @@ def compute(
     """
     torch.set_num_threads(1)
     opened = open_model(key)
-    path = cell_path(folder, opened, row, min(row.images, limits.images))
+    path = cell_path(folder, opened, row, limits.count(row))
     if path.is_file():
         return
     data = _images(data_dir)
-    some = data.take(np.arange(min(row.images, limits.images, len(data))))
+    some = data.take(np.arange(limits.count(row)))
     judges = judges_of(key, cache_dir)
     images, labels, distances = some.images, some.labels, {}
     if row.attack:
-        archive = _crafted(folder, open_model(row.crafted_on or key), row, some, judges[0])
+        archive = _crafted(
+            folder, open_model(row.crafted_on or key), row, some, data.images[-_SEEDS:], judges[0]
+        )
         images, labels, distances = archive.adversarial, archive.labels, _distances(archive)
     found = {
         "model": key,
@@ -80,19 +93,31 @@ def cell_path(folder: Path, opened: Opened, row: Row, count: int) -> Path:
     return folder / opened.model.key.replace(" ", "-") / f"{row.key}-{digest[:12]}.json"
 
 
-def _crafted(folder: Path, on: Opened, row: Row, data: ImageSet, oracle: Target) -> AttackArchive:
+def _crafted(
+    folder: Path, on: Opened, row: Row, data: ImageSet, seeds: ImageArray, oracle: Target
+) -> AttackArchive:
     """Craft, or read what an earlier cell crafted: a model's own images are also what is transferred."""
     attack = make_attack(row.attack, **row.parameters)
     digest = json_digest(
-        {"hash": on.hash, "attack": row.attack, **attack.parameters(), "count": len(data.labels)}
+        {
+            "hash": on.hash,
+            "attack": row.attack,
+            **attack.parameters(),
+            "twin": row.on_twin,
+            "count": len(data.labels),
+        }
     )
     path = folder / "attacks" / f"{digest}.npz"
     if path.is_file():
         return load_attack(path)
-    if isinstance(attack, QueryAttack):
+    if isinstance(attack, SubstituteAttack):
+        result = attack.craft(oracle, data.images, data.labels, seeds=seeds)
+    elif isinstance(attack, QueryAttack):
         result = attack.craft(oracle, data.images, data.labels)
     elif isinstance(attack, GradientAttack):
-        result = attack.craft(on.module, data.images, data.labels)
+        module, graph = on.module, on.graph
+        model = make_twin(module, graph) if row.on_twin and graph is not None else module
+        result = attack.craft(model, data.images, data.labels)
     else:
         raise TypeError(f"{row.attack} is neither a gradient nor a query attack")
     archive = make_archive(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from attacks.drawing import drawing_parts, set_frames
+from attacks.drawing import drawing_parts, one_draw
 from attacks.evaluation import evaluating
+from attacks.streams import mixed
 from attacks.torch_target import TorchTarget
+from benchmarks.paper.rows import Row
 from export.graphfile import graph_hash
 from export.lowering import lower_model
 from export.qonnx_export import export_qonnx
@@ -59,16 +62,16 @@ class Model:
 MODELS = tuple(
     Model(key=key, title=title, network=network)
     for key, title, network in (
-        ("A", "full precision", "paper-a-64-mnist"),
-        ("A+", "full precision, adversarial training", "paper-a-64-mnist-robust"),
-        ("B", "±1, not scaled", "paper-b-64-mnist"),
-        ("B gate", "±1, not scaled, gradient gated as Hubara's", "paper-b-64-gate-mnist"),
-        ("B+", "±1, not scaled, adversarial training", "paper-b-64-mnist-robust"),
-        ("C", "±1, scaled", "paper-c-64-mnist"),
-        ("C+", "±1, scaled, adversarial training", "paper-c-64-mnist-robust"),
-        ("S", "stochastic, latent weights frozen as released", "paper-s-64-frozen-mnist"),
-        ("S ste", "stochastic, trained straight through", "paper-s-64-ste-mnist"),
-        ("S+", "stochastic, adversarial training", "paper-s-64-ste-mnist-robust"),
+        ("A", "full precision", "paper-a-mnist"),
+        ("A+", "full precision, adversarial training", "paper-a-mnist-robust"),
+        ("B", "±1, not scaled", "paper-b-mnist"),
+        ("B gate", "±1, not scaled, gradient gated as Hubara's", "paper-b-gate-mnist"),
+        ("B+", "±1, not scaled, adversarial training", "paper-b-mnist-robust"),
+        ("C", "±1, scaled", "paper-c-mnist"),
+        ("C+", "±1, scaled, adversarial training", "paper-c-mnist-robust"),
+        ("S", "stochastic, latent weights frozen as released", "paper-s-frozen-mnist"),
+        ("S ste", "stochastic, trained straight through", "paper-s-mnist"),
+        ("S+", "stochastic, adversarial training", "paper-s-mnist-robust"),
         ("B-hw", "B as hardware computes it", "paper-cnn-64-mnist"),
         ("B-hw+", "the same, adversarial training", "paper-cnn-64-mnist-robust"),
         ("C-hw", "C as hardware computes it", "paper-cnn-64-scaled-mnist"),
@@ -99,6 +102,19 @@ class Opened:
     module: nn.Module
     graph: DataflowGraph | None
     hash: str
+
+    @property
+    def has_signs(self) -> bool:
+        """Whether it has ±1 activations."""
+        return any(getattr(part, "emits_activation", False) for part in self.module.modules())
+
+    def takes(self, row: Row) -> bool:
+        """Whether a row makes sense for it."""
+        if row.drawn_only and not self.is_drawn:
+            return False
+        if row.on_twin and self.graph is None:
+            return False
+        return "estimator" not in row.parameters or self.has_signs
 
     @property
     def is_drawn(self) -> bool:
@@ -142,13 +158,14 @@ def judges_of(key: str, cache_dir: Path | None) -> list[Target]:
 class FloatTarget:
     """A float model as a target, so that it can be asked and judged like the others.
 
-    Its logits are rounded to integer multiples of 2**-20. Drawn weights are drawn for each frame.
+    Its logits are rounded to integer multiples of 2**-20. Drawn weights are drawn once for each batch of
+    images, as the paper's code does, from a stream that follows from the images: other images, other draws.
     """
 
     name = "torch"
     kind = TargetKind.SIMULATION
 
-    def __init__(self, module: nn.Module, *, batch_size: int = 500) -> None:
+    def __init__(self, module: nn.Module, *, batch_size: int = 100) -> None:
         self._module, self._batch_size = module, batch_size
 
     def infer(self, images: ImageArray, first_frame: int = 0) -> Inference:
@@ -156,8 +173,10 @@ class FloatTarget:
         parts: list[torch.Tensor] = []
         with evaluating(self._module), torch.no_grad():
             for begin in range(0, len(images), self._batch_size):
-                set_frames(self._module, seed=_DRAW_SEED, first_frame=first_frame + begin)
                 part = images[begin : begin + self._batch_size].astype(np.float32)
                 pixels = torch.from_numpy(part).permute(0, 3, 1, 2).contiguous()
-                parts.append(self._module(pixels / 255))
+                with one_draw(
+                    self._module, seed=mixed(_DRAW_SEED, first_frame + begin, zlib.crc32(part.tobytes()))
+                ):
+                    parts.append(self._module(pixels / 255))
         return Inference(logits=(torch.cat(parts).double() * _LOGIT_STEPS).round().long().numpy())

@@ -18,7 +18,10 @@ class Row:
         title: Name in the table.
         attack: Name in the catalog; empty for the clean images.
         parameters: What the attack takes.
-        images: Most images: the dear attacks take fewer.
+        images: Test images, from the first on; the dear attacks take fewer.
+        full_images: The same with ``--full``.
+        on_twin: Whether gradients come from the fast twin, whose gates are narrower than the module's own;
+            only models that hardware computes have one.
         drawn_only: Whether only models with drawn weights have a use for it.
         crafted_on: Model that the images are crafted on; empty for the attacked one itself.
         honest: Whether the paper lacked it.
@@ -29,6 +32,8 @@ class Row:
     attack: str
     parameters: dict[str, Any] = field(default_factory=dict[str, Any])
     images: int = 1000
+    full_images: int = 10_000
+    on_twin: bool = False
     drawn_only: bool = False
     crafted_on: str = ""
     honest: bool = False
@@ -41,12 +46,38 @@ ROWS = (
         for eps in (0.1, 0.2, 0.3)
     ),
     *(
-        Row(key=f"pgd-{steps}", title=f"PGD-{steps}", attack="pgd", parameters=_PGD | {"steps": steps})
-        for steps in (20, 40, 100)
+        Row(
+            key=f"pgd-{steps}",
+            title=f"PGD-{steps}",
+            attack="pgd",
+            parameters=_PGD | {"steps": steps},
+            images=images,
+        )
+        for steps, images in ((20, 1000), (40, 1000), (100, 500))
     ),
-    Row(key="cw-100", title="CW-L2, 100 iterations", attack="cw", parameters={"steps": 100}, images=500),
-    Row(key="cw-1000", title="CW-L2, 1,000 iterations", attack="cw", parameters={"steps": 1000}, images=100),
-    Row(key="substitute", title="FGSM from a substitute", attack="substitute", parameters={"eps": EPS}),
+    Row(
+        key="cw-100",
+        title="CW-L2, 100 iterations",
+        attack="cw",
+        parameters={"steps": 100},
+        images=300,
+        full_images=1000,
+    ),
+    Row(
+        key="cw-1000",
+        title="CW-L2, 1,000 iterations",
+        attack="cw",
+        parameters={"steps": 1000},
+        images=100,
+        full_images=1000,
+    ),
+    Row(
+        key="substitute",
+        title="FGSM from a substitute",
+        attack="substitute",
+        parameters={"eps": EPS},
+        full_images=9850,
+    ),
     Row(
         key="pgd-fixed",
         title="PGD-40, one draw for all steps",
@@ -59,7 +90,7 @@ ROWS = (
         title="PGD-40, mean of 10 draws",
         attack="pgd",
         parameters=_PGD | {"steps": 40, "eot": 10},
-        images=500,
+        images=256,
         drawn_only=True,
         honest=True,
     ),
@@ -71,11 +102,28 @@ ROWS = (
         honest=True,
     ),
     Row(
+        key="pgd-tanh",
+        title="PGD-40, gradient of tanh",
+        attack="pgd",
+        parameters=_PGD | {"steps": 40, "estimator": "tanh"},
+        images=500,
+        honest=True,
+    ),
+    Row(
+        key="pgd-twin",
+        title="PGD-40, gates a quarter as wide",
+        attack="pgd",
+        parameters=_PGD | {"steps": 40},
+        images=500,
+        on_twin=True,
+        honest=True,
+    ),
+    Row(
         key="pgd-restarts",
         title="PGD-40, 5 restarts",
         attack="pgd",
         parameters=_PGD | {"steps": 40, "restarts": 5},
-        images=500,
+        images=256,
         honest=True,
     ),
     Row(
@@ -83,6 +131,7 @@ ROWS = (
         title="APGD-DLR, 100 steps",
         attack="apgd-dlr",
         parameters={"eps": EPS, "steps": 100},
+        images=500,
         honest=True,
     ),
     Row(
@@ -90,6 +139,7 @@ ROWS = (
         title="Square, 5,000 queries",
         attack="square",
         parameters={"eps": EPS, "max_queries": 5000},
+        images=256,
         honest=True,
     ),
     Row(
