@@ -17,7 +17,6 @@ from attacks.stepping import SteppingAttack
 from attacks.threat import Budget, Norm, verify_budget
 from export.errors import CheckFailedError, InputError
 
-
 # Those of the black box take a target instead of a model, and have their own tests.
 WALKERS = sorted(name for name, kind in ATTACKS.items() if issubclass(kind, SteppingAttack))
 

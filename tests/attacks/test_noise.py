@@ -13,7 +13,7 @@ def test_noise_stays_in_the_ball_and_counts(graph, images, labels):
     result = make_attack("noise", eps=0.3, max_queries=20).craft(target, images, labels)
     distance = np.abs(result.adversarial.astype(int) - images).reshape(len(images), -1).max(1)
     assert distance.max() <= 76
-    assert 0 < result.success.mean()
+    assert result.success.mean() > 0
     assert np.all(result.queries <= 20)
     assert np.all(result.queries[~result.success] == 20)
     np.testing.assert_array_equal(result.success, target.infer(result.adversarial).labels != labels)

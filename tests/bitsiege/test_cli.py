@@ -73,7 +73,7 @@ def test_version(bitsiege):
             "see bitsiege compile",
         ),
         (["run", "none.toml"], "can't read none.toml: No such file or directory", None),
-        (["report", "none"], "none is not a run directory", "bitsiege run --out DIR"),
+        (["report", "none"], "none holds nothing to report", "bitsiege run or bitsiege campaign"),
         (["compile", "none.onnx", "-o", "b"], "none.onnx: can't be read", "ONNX file"),
         (
             ["export", "none.safetensors", "-o", "m.onnx"],

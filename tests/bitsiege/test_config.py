@@ -75,7 +75,11 @@ def test_a_configuration_is_frozen():
             "",
         ),
         ({"attacks": []}, "attacks: tuple should have at least 1 item", ""),
-        ({"attacks": [{"name": "fgsm", "epsilons": [0.1], "steps": 3}]}, "attacks[0]: fgsm has no parameter 'steps'", ""),
+        (
+            {"attacks": [{"name": "fgsm", "epsilons": [0.1], "steps": 3}]},
+            "attacks[0]: fgsm has no parameter 'steps'",
+            "",
+        ),
         ({"attacks": [{"name": "fgsm", "epsilons": [0.1]}] * 2}, "an attack is there twice", ""),
         (
             {"attacks": [{"name": "cv", "epsilons": [0.1]}]},
