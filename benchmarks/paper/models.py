@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import zlib
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,7 +122,7 @@ class Opened:
         return bool(drawing_parts(self.module))
 
 
-@lru_cache(maxsize=4)
+@cache
 def open_model(key: str) -> Opened:
     """Load a model by its letter, and lower it where it has an integer form."""
     from bitsiege.pipeline.digests import file_digest
@@ -140,7 +140,7 @@ def open_model(key: str) -> Opened:
     return Opened(model=model, module=module, graph=graph, hash=graph_hash(graph))
 
 
-@lru_cache(maxsize=4)
+@cache
 def judges_of(key: str, cache_dir: Path | None) -> list[Target]:
     """Return the targets that compute a model, the fastest exact one first."""
     opened = open_model(key)
