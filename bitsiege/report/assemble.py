@@ -27,7 +27,7 @@ def evaluate_folder(directory: Path, given: Sequence[Path] = ()) -> Evaluation:
     title, campaign = directory.resolve().name, None
     if is_campaign(directory):
         title, campaign = gather_campaign(directory)
-    elif not findings.masking:
+    elif not (findings.masking or findings.verify or findings.faults):
         raise InputError(
             f"{directory} holds nothing to report",
             hint="give the folder of bitsiege run or bitsiege campaign, or findings by --with FILE",

@@ -253,8 +253,15 @@ def _hardware(view: _View) -> Verdict:
 
 
 def _certified(view: _View) -> Verdict:
-    del view
-    return "not shown", "this report reads no proofs; bitsiege verify has its own answer for each image"
+    if not view.findings.verify:
+        return "not shown", "there is no file of bitsiege verify"
+    parts = [
+        f"{item.counts.get('certified', 0)} of {item.images:,} images certified at ε {item.eps:g}, "
+        f"{item.counts.get('unknown', 0)} unknown"
+        for item in view.findings.verify
+    ]
+    certified = any(item.counts.get("certified", 0) for item in view.findings.verify)
+    return ("yes" if certified else "no"), "; ".join(parts)
 
 
 def _finished(view: _View) -> Verdict:

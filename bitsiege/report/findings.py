@@ -9,13 +9,19 @@ from typing import Any
 from pydantic import ValidationError
 
 from bitsiege.pipeline.store import read_json
-from bitsiege.report.findingmodels import Finding, Findings, Masking
+from bitsiege.report.findingmodels import Certification, Faults, Finding, Findings, Masking
 from export.errors import InputError
 
-_KINDS: Mapping[str, type[Finding]] = {"masking": Masking}
+_KINDS: Mapping[str, type[Finding]] = {
+    "masking": Masking,
+    "verify": Certification,
+    "faults": Faults,
+}
 # Files without a kind are known by fields that no other has.
 _MARKS: Mapping[str, frozenset[str]] = {
     "masking": frozenset({"checks", "masked", "sentence"}),
+    "verify": frozenset({"verdicts", "counts", "verifiable_accuracy"}),
+    "faults": frozenset({"layers", "left_out", "bursts"}),
 }
 _FIELDS: Mapping[type[Finding], str] = {kind: name for name, kind in _KINDS.items()}
 
