@@ -11,7 +11,7 @@ logits is from Gupta and Ajanthan, Improved gradient-based adversarial attacks f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
@@ -95,7 +95,6 @@ def judge(
     *,
     eps: float,
     zero_gradients: float,
-    plan: Sequence[Comparison] = (),
     curves: Mapping[str, Mapping[float, BoolArray]] | None = None,
 ) -> Verdict:
     """Answer every question that the outcomes allow.
@@ -105,7 +104,6 @@ def judge(
             originals, ``unbounded`` the images fooled with the whole pixel range.
         eps: L∞ budget of all others.
         zero_gradients: Share of the images whose gradient is exactly 0 in every pixel.
-        plan: Pairs of names, the attack that ought to be the stronger one first.
         curves: Images that one attack fooled by a setting that ought to help it, by the setting's name.
     """
     if "clean" not in fooled:
@@ -113,7 +111,7 @@ def judge(
     accuracy = {name: float(1 - outcome.mean()) for name, outcome in fooled.items()}
     bounded = [name for name in accuracy if name not in ("clean", "unbounded")]
     checks = [_zero(zero_gradients), _unbounded(accuracy.get("unbounded"))]
-    checks += [_compare(item, fooled) for item in plan or COMPARISONS]
+    checks += [_compare(item, fooled) for item in COMPARISONS]
     series = {name: dict(sorted(curve.items())) for name, curve in (curves or {}).items()}
     checks += [_rises(name, curve) for name, curve in series.items()]
     return Verdict(
