@@ -159,7 +159,7 @@ def _hardware(sheet: Sheet) -> list[str]:
     estimate = choice.estimate
     fps = CLOCK_MHZ * 1e6 / sheet.ii_cycles
     lines = [
-        f"## On a {board.name} ({board.part}) at {CLOCK_MHZ:g} MHz",
+        f"## On a {board.name} ({board.device}) at {CLOCK_MHZ:g} MHz",
         "",
         "The fastest folding that the resource model lets fit, with head-room for the rest of the design.",
         "",
