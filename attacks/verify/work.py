@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import multiprocessing.connection
-import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from attacks.processes import Processes
 from attacks.verify.exhaust import OutOfTimeError
 from attacks.verify.problem import pose
 from attacks.verify.proof import prove
@@ -224,18 +221,16 @@ def _answers(
         for index, image, label in tasks:
             yield index, examine(verifier, index, image, label, order)
         return
-    pool = ProcessPoolExecutor(
-        max_workers=min(jobs, len(tasks)),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(verifier.graph, order),
+    processes = Processes[Task, Result](
+        min(jobs, len(tasks)), _work, prepare=partial(_start_worker, verifier.graph, order)
     )
     try:
-        futures = {pool.submit(_work, task): task[0] for task in tasks}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
+        for task in tasks:
+            processes.submit(task[0], task)
+        while found := processes.collect():
+            yield from found
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        processes.close()
 
 
 _worker: list[tuple[Verifier, Order]] = []
@@ -243,15 +238,6 @@ _worker: list[tuple[Verifier, Order]] = []
 
 def _start_worker(graph: DataflowGraph, order: Order) -> None:
     _worker.append((Verifier(graph, order.settings), order))
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for its next task for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
 
 
 def _work(task: Task) -> Result:

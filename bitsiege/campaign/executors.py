@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import os
-import signal
-import threading
 from collections import deque
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing.process import BaseProcess
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from attacks.processes import Processes
 from bitsiege.campaign.bench import close_benches
 from bitsiege.campaign.models import Model
 from bitsiege.campaign.work import Files, Work, compute
-from export.errors import ToolError
-
-_RESTARTS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -91,10 +82,8 @@ class LocalPool:
 
     def __init__(self, jobs: int, *, cache_dir: Path | None) -> None:
         self._jobs = jobs
-        self._cache_dir = cache_dir
-        self._restarts = 0
-        self._flying: dict[Future[Files], Order] = {}
-        self._pool = self._start()
+        self._flying: dict[str, Order] = {}
+        self._processes = Processes[tuple[Work, Path], Files](jobs, partial(_compute, cache_dir))
 
     def accepts(self, resource: str | None) -> bool:
         """Whether a process is about to be free; a resource of this machine is there once."""
@@ -104,68 +93,21 @@ class LocalPool:
 
     def submit(self, order: Order) -> None:
         """Give an order to the processes."""
-        try:
-            future = self._pool.submit(compute, order.work, order.model.build.path, self._cache_dir)
-        except BrokenProcessPool:
-            future = self._restart().submit(compute, order.work, order.model.build.path, self._cache_dir)
-        self._flying[future] = order
+        self._flying[order.work.key] = order
+        self._processes.submit(order.work.key, (order.work, order.model.build.path))
 
     def collect(self, timeout_s: float) -> list[tuple[str, Files]]:
         """Wait for finished work."""
-        done, _ = wait(self._flying, timeout=timeout_s, return_when=FIRST_COMPLETED)
-        found: list[tuple[str, Files]] = []
-        lost: list[Order] = []
-        for future in done:
-            order = self._flying.pop(future)
-            try:
-                found.append((order.work.key, future.result()))
-            except BrokenProcessPool:
-                lost.append(order)
-        if lost:
-            lost.extend(self._flying.values())
-            self._flying.clear()
-            self._restart()
-            for order in lost:
-                self.submit(order)
+        found = self._processes.collect(timeout_s)
+        for key, _ in found:
+            del self._flying[key]
         return found
 
     def close(self) -> None:
         """End the processes, in the middle of their work if need be."""
-        # Until Python 3.14 the pool has no public way to its processes.
-        processes = list((self._pool._processes or {}).values())
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            with contextlib.suppress(OSError, ValueError):
-                process.terminate()
-        for process in processes:
-            process.join()
-
-    def _restart(self) -> ProcessPoolExecutor:
-        """Replace processes of which one died: it was killed, or memory ran out."""
-        self._restarts += 1
-        if self._restarts > _RESTARTS:
-            raise ToolError(
-                f"worker processes died {self._restarts} times",
-                hint="memory may be short: give fewer --jobs; the same command goes on where it stopped",
-            )
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        self._pool = self._start()
-        return self._pool
-
-    def _start(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(
-            self._jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_begin
-        )
+        self._processes.close()
 
 
-def _begin() -> None:
-    """Prepare a worker process: an interruption is its parent's affair, and it ends when that one does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_follow, args=(parent,), daemon=True).start()
-
-
-def _follow(parent: BaseProcess) -> None:
-    parent.join()
-    os._exit(1)
+def _compute(cache_dir: Path | None, task: tuple[Work, Path]) -> Files:
+    work, build = task
+    return compute(work, build, cache_dir)

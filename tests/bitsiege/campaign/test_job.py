@@ -100,7 +100,7 @@ def test_processes_and_a_kill_change_no_byte(
             assert process.poll() is None
             time.sleep(0.01)
         os.kill(children[0], signal.SIGKILL)
-        _, errors = process.communicate()
+        _, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
     assert f"{done} of {SHARDS} shards are there already" in errors
     assert result_bytes(path) == result_bytes(finished)
