@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationError, model_validator
 
-from bitsiege.config import CompileSection, DataConfig, Name, Section, explain, read_toml
+from bitsiege.attackconfig import AttackTable
+from bitsiege.config import CompileSection, DataConfig
 from bitsiege.targets import check_target
+from bitsiege.tomlfile import Name, Section, explain, read_toml
 from export.errors import InputError
 
 EXAMPLE = "docs/campaigns.md"
 DEFAULT_ORACLE = "emulator"
 _BOARD_TARGETS = ("pynq", "remote")
 
-Epsilon = Annotated[float, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Count = Annotated[int, Field(ge=1)]
-Parameter = bool | int | float | str
 
 
 class CampaignData(DataConfig):
@@ -58,42 +59,27 @@ class CampaignModel(Section):
         return values
 
 
-class CampaignAttack(Section):
+class CampaignAttack(AttackTable):
     """One attack, at each epsilon and each seed.
 
     Attributes:
-        name: Name of the attack.
-        label: Its name in the results; needed where two entries have the same attack.
-        epsilons: Budgets; None for an attack that looks for the smallest change.
         seeds: Of everything random.
-        parameters: The others, such as ``{steps = 40}``.
         oracle: Target that a black-box attack asks.
     """
 
-    name: Annotated[str, Field(min_length=1)]
-    label: Name | None = None
-    epsilons: Annotated[tuple[Epsilon, ...], Field(min_length=1, max_length=64)] | None = None
+    elsewhere: ClassVar[Mapping[str, str]] = {"eps": "epsilons", "seed": "seeds"}
+
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=1024)] = (0,)
-    parameters: dict[str, Parameter] = Field(default_factory=dict)
     oracle: str = DEFAULT_ORACLE
 
-    @property
-    def title(self) -> str:
-        """Name in folders and reports."""
-        return self.label or self.name
-
     @model_validator(mode="after")
-    def _fits(self) -> CampaignAttack:
-        for values, what in ((self.epsilons or (), "an epsilon"), (self.seeds, "a seed")):
-            if len(set(values)) != len(values):
-                raise ValueError(f"{what} is there twice")
+    def _can_be_done(self) -> CampaignAttack:
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("a seed is there twice")
         try:
             check_target(self.oracle)
         except InputError as error:
             raise ValueError(f"{error.message}; {error.hint}") from error
-        for key in ("eps", "seed"):
-            if key in self.parameters:
-                raise ValueError(f"parameters must not hold {key}: give epsilons and seeds")
         return self
 
 
@@ -164,8 +150,8 @@ class CampaignConfig(Section):
         names = [model.name for model in self.models]
         if len(set(names)) != len(names):
             raise ValueError("two models have one name: give them a name each")
-        titles = [attack.title for attack in self.attacks]
-        if len(set(titles)) != len(titles):
+        labels = [attack.label for attack in self.attacks]
+        if len(set(labels)) != len(labels):
             raise ValueError("two attacks have one name: give them a label each")
         return self
 

@@ -17,7 +17,7 @@ from bitsiege.campaign.digests import images_digest
 from bitsiege.campaign.executors import Executor, Order
 from bitsiege.campaign.merge import merge_cell, merged_result
 from bitsiege.campaign.models import Model, prepare_models
-from bitsiege.campaign.plan import Cell, Images, Shard, check_attacks, make_plan, make_work
+from bitsiege.campaign.plan import Cell, Images, Shard, make_plan, make_work
 from bitsiege.campaign.store import MARKER, PLAN, SUMMARY, CampaignDirectory, plan_json, read_plan
 from bitsiege.campaign.summary import summarise
 from bitsiege.campaign.work import Files
@@ -70,7 +70,6 @@ def run_campaign(
     Raises:
         BitsiegeError: A shard failed; those that are done are kept.
     """
-    check_attacks(config.attacks)
     directory = CampaignDirectory(path)
     directory.open()
     with directory.locked():

@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from attacks.base import Attack
-from attacks.catalog import make_attack
+from attacks.catalog import ATTACKS
 from attacks.query import QueryAttack
 from bitsiege.campaign.config import CampaignAttack, CampaignConfig
 from bitsiege.campaign.digests import code_digests, images_digest
 from bitsiege.campaign.models import Model
 from bitsiege.campaign.work import FORMAT_VERSION, Work
 from bitsiege.pipeline.digests import json_digest
-from export.errors import BitsiegeError, InputError
+from export.errors import InputError
 from export.graph import IntArray
 from hw.target import ImageArray
 
@@ -100,7 +99,7 @@ def make_plan(config: CampaignConfig, models: Sequence[Model], images: Images) -
     """Return all cells, in the order of the configuration.
 
     Raises:
-        InputError: A model that doesn't fit the images, or an attack's parameters that don't fit it.
+        InputError: A model that doesn't fit the images.
     """
     digests = [
         (first, count, images_digest(*images.part(first, count))) for first, count in _ranges(config, images)
@@ -109,33 +108,10 @@ def make_plan(config: CampaignConfig, models: Sequence[Model], images: Images) -
     for model in models:
         _check_fits(model, images)
         for attack in config.attacks:
-            for epsilon in attack.epsilons or (None,):
+            for epsilon in attack.budgets:
                 for seed in attack.seeds:
                     cells.append(_cell(config, model, attack, epsilon, seed, digests))
     return cells
-
-
-def check_attacks(attacks: Sequence[CampaignAttack]) -> None:
-    """Make every attack once, before anything takes time.
-
-    Raises:
-        InputError: An unknown attack, or parameters that don't fit it.
-    """
-    for attack in attacks:
-        for epsilon in attack.epsilons or (None,):
-            _make(attack, _parameters(attack, epsilon, attack.seeds[0]))
-
-
-def _parameters(attack: CampaignAttack, epsilon: float | None, seed: int) -> dict[str, Any]:
-    budget = {} if epsilon is None else {"eps": epsilon}
-    return {**attack.parameters, "seed": seed, **budget}
-
-
-def _make(attack: CampaignAttack, parameters: Mapping[str, Any]) -> Attack:
-    try:
-        return make_attack(attack.name, **parameters)
-    except BitsiegeError as error:
-        raise InputError(f"the attack {attack.title}: {error.message}", hint=error.hint) from error
 
 
 def make_work(shard: Shard, cell: Cell, model: Model, images: Images, *, draw_seed: int) -> Work:
@@ -184,8 +160,8 @@ def _cell(
     seed: int,
     ranges: Sequence[tuple[int, int, str]],
 ) -> Cell:
-    parameters = _parameters(attack, epsilon, seed)
-    asks = isinstance(_make(attack, parameters), QueryAttack)
+    parameters = {**attack.arguments(epsilon), "seed": seed}
+    asks = issubclass(ATTACKS[attack.name], QueryAttack)
     oracle = attack.oracle if asks else ""
     settings = {
         "format": FORMAT_VERSION,
@@ -206,7 +182,7 @@ def _cell(
     return Cell(
         model=model.name,
         attack=attack.name,
-        title=attack.title,
+        title=attack.label,
         epsilon=epsilon,
         seed=seed,
         parameters=parameters,

@@ -104,23 +104,6 @@ def test_what_does_not_fit_is_refused_with_its_path(values: dict, message: str, 
     assert caught.value.exit_status == 2
 
 
-@pytest.mark.parametrize(
-    "content",
-    [b"name = ", b"\xff\xfe", b"x = " + b"[" * 5000, b"#" * (1 << 20) + b"\n", b"a = 1\na = 2"],
-    ids=["cut off", "no text", "deep", "huge", "twice"],
-)
-def test_files_that_are_no_toml(tmp_path: Path, content: bytes):
-    path = tmp_path / "bad.toml"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=r"bad\.toml"):
-        load_config(path)
-
-
-def test_a_missing_file(tmp_path: Path):
-    with pytest.raises(InputError, match="No such file"):
-        load_config(tmp_path / "none.toml")
-
-
 def test_a_folding_file_is_found_beside_the_configuration(tmp_path: Path):
     path = tmp_path / "c.toml"
     path.write_text('[compile]\nfolding = "f.json"\n')

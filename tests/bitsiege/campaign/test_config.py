@@ -38,13 +38,17 @@ def test_boards_need_a_resource():
         (LEAST | {"modells": []}, "modells: unknown key; did you mean models?"),
         (
             LEAST | {"attacks": [{"name": "pgd", "epsilon": 1}]},
-            "attacks[0].epsilon: unknown key; did you mean",
+            "attacks[0]: pgd has no parameter 'epsilon'; did you mean epsilons? known: label, name, "
+            "epsilons, seeds, oracle, norm, goal, ",
         ),
         (LEAST | {"attacks": [{"name": "pgd", "epsilons": [0.1, 0.1]}]}, "an epsilon is there twice"),
-        (LEAST | {"attacks": [{"name": "pgd", "seeds": [1, 1]}]}, "a seed is there twice"),
-        (LEAST | {"attacks": [{"name": "pgd", "parameters": {"eps": 1}}]}, "must not hold eps"),
-        (LEAST | {"attacks": [{"name": "pgd", "oracle": "emulater"}]}, "did you mean emulator?"),
-        (LEAST | {"attacks": [{"name": "pgd"}, {"name": "pgd"}]}, "give them a label each"),
+        (LEAST | {"attacks": [{"name": "pgd", "epsilons": [0.1], "seeds": [1, 1]}]}, "a seed is there twice"),
+        (LEAST | {"attacks": [{"name": "pgd", "parameters": {"eps": 1}}]}, "give epsilons instead of eps"),
+        (
+            LEAST | {"attacks": [{"name": "pgd", "epsilons": [0.1], "oracle": "emulater"}]},
+            "did you mean emulator?",
+        ),
+        (LEAST | {"attacks": [{"name": "cw"}, {"name": "cw"}]}, "give them a label each"),
         (LEAST | {"models": [{"source": "x"}, {"source": "y", "name": "x"}]}, "give them a name each"),
         (changed("replay", targets=["emulator", "emulator"]), "a target is there twice"),
         (changed("replay", targets=["warp"]), "there is no target 'warp'"),

@@ -197,7 +197,7 @@ def test_a_wrong_parameter_is_found_before_the_work(bitsiege, campaign_file: Pat
     config.write_text(campaign_file.read_text().replace("steps = 2", "stepz = 2"))
     result = bitsiege("campaign", config, "--out", tmp_path / "run")
     assert result.status == 2
-    assert "the attack pgd: pgd has no parameter 'stepz'" in result.err
+    assert "attacks[1]: pgd has no parameter 'stepz'; did you mean steps?" in result.err
     assert not (tmp_path / "run").exists()
     (tmp_path / "marker.json").write_text("{}")
     with pytest.raises(InputError, match="no plan yet"):
