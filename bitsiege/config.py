@@ -126,6 +126,7 @@ class TrainSection(Section):
         sign_noise: Noise in front of hidden signs in training: half-width or standard deviation; 0 for none.
         sign_noise_kind: ``uniform`` or ``gaussian``.
         frozen_means: Leave the means of drawn weights as they start.
+        recalibration_images: Training images for BatchNorm's statistics at the end; 0 keeps averages.
         seed: Of weights, hold-out, order and distortions.
         threads: Threads of PyTorch; another number gives other roundings, so other weights.
     """
@@ -155,6 +156,7 @@ class TrainSection(Section):
     sign_noise: Annotated[float, Field(ge=0, le=100)] = 0.0
     sign_noise_kind: Literal["uniform", "gaussian"] = "uniform"
     frozen_means: bool = False
+    recalibration_images: Annotated[int, Field(ge=0)] = 0
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
 

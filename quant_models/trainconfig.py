@@ -45,6 +45,8 @@ class TrainConfig:
         sign_noise: Noise in front of hidden signs in training: half-width or standard deviation; 0 for none.
         sign_noise_kind: ``uniform`` or ``gaussian``.
         frozen_means: Leave the means of drawn weights as they start: only the other layers learn.
+        recalibration_images: Training images, from the first on, that BatchNorm's statistics come from
+            at the end; 0 keeps training's running averages.
         seed: Of weights, hold-out, order and distortions.
         threads: torch's threads while training; another number gives other roundings, so other weights.
     """
@@ -74,6 +76,7 @@ class TrainConfig:
     sign_noise: float = 0.0
     sign_noise_kind: NoiseKind = "uniform"
     frozen_means: bool = False
+    recalibration_images: int = 0
     seed: int = 1
     threads: int = 1
 
@@ -99,6 +102,7 @@ class TrainConfig:
             "distill_share": 0 < self.distill_share <= 1,
             "sign_noise": 0 <= self.sign_noise <= 100,
             "sign_noise_kind": self.sign_noise_kind in get_args(NoiseKind),
+            "recalibration_images": self.recalibration_images == 0 or self.recalibration_images >= 2,
             "seed": 0 <= self.seed < 1 << 63,
             "threads": 1 <= self.threads <= 1024,
         }

@@ -29,6 +29,7 @@ from quant_models.mlp import Network, build_model
 from quant_models.noise import add_sign_noise
 from quant_models.objective import Objective, load_teacher, teacher_path
 from quant_models.papernet import SignConv2d
+from quant_models.recalibration import recalibrate
 from quant_models.spec import MlpSpec
 from quant_models.stochastic import StochasticConv2d
 from quant_models.trainconfig import TrainConfig, adversarial_radius, learning_rate
@@ -134,6 +135,8 @@ def train(
                 progress(report)
         model.load_state_dict(state.best)
         model.eval()
+        if config.recalibration_images:
+            recalibrate(model, run.pixels[: config.recalibration_images])
         test_accuracy = accuracy(model, dataset.test)
     metadata = CheckpointMetadata(
         dataset=dataset.name,

@@ -32,6 +32,8 @@ from quant_models.trainconfig import TrainConfig, adversarial_radius, learning_r
         ("distill_share", 1.5),
         ("sign_noise", -1.0),
         ("sign_noise_kind", "laplace"),
+        ("recalibration_images", 1),
+        ("recalibration_images", -1),
         ("seed", -1),
         ("threads", 0),
     ],
