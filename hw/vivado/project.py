@@ -11,8 +11,8 @@ from typing import Any, cast
 
 from export.errors import InputError
 from export.files import atomic_directory
+from hw.pynq import finn_settings, parse_manifest
 from hw.vivado.answers import KnownAnswers
-from hw.vivado.finn import finn_settings
 from hw.vivado.hwh import hwh_text
 from hw.vivado.plan import ABOUT, FORMAT, OverlayPlan
 from hw.vivado.scripts import project_texts, readme_text
@@ -22,6 +22,21 @@ PROJECT = "project"
 ANSWERS = "known_answers.npz"
 SETTINGS = "settings.json"
 _DRIVER = Path(__file__).parent.parent / "pynq"
+_PACKAGE = "bitsiege_pynq"
+_PYPROJECT = f"""\
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "{_PACKAGE.replace("_", "-")}"
+version = "1"
+requires-python = ">=3.10"
+dependencies = ["numpy"]
+
+[tool.setuptools]
+packages = ["{_PACKAGE}"]
+"""
 _SOURCES = (".v", ".sv")
 
 
@@ -53,7 +68,7 @@ def write_overlay(
         for name, text in project_texts(plan, sources).items():
             _write(project / name, text)
         _write(folder / f"{plan.name}.hwh", hwh_text(plan))
-        _write(folder / SETTINGS, json_text(finn_settings(plan)))
+        _write(folder / SETTINGS, json_text(finn_settings(parse_manifest(plan.about({})))))
         _write(folder / "README.md", readme_text(plan))
         answers.save(folder / ANSWERS)
         copy_driver(folder / "driver")
@@ -117,8 +132,9 @@ def refuse_foreign(path: Path) -> None:
 
 
 def copy_driver(path: Path) -> None:
-    """Copy the driver's sources."""
-    shutil.copytree(_DRIVER, path, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    """Copy the driver, as a package that ``pip install`` takes and that also works from its folder."""
+    shutil.copytree(_DRIVER, path / _PACKAGE, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    _write(path / "pyproject.toml", _PYPROJECT)
 
 
 def json_text(value: object) -> str:

@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +43,7 @@ def test_the_folder_is_complete_and_hashed(make_overlay: Callable):
         *(f"{name}.tcl", f"{name}.xdc", "build_ip.tcl", "build_bitstream.tcl", "check_timing.tcl"),
         *("makefile", "rtl"),
     }
-    assert (overlay.path / "driver").is_dir()
+    assert {path.name for path in (overlay.path / "driver").iterdir()} == {"bitsiege_pynq", "pyproject.toml"}
     assert "187.498125 MHz" in (overlay.path / "README.md").read_text()
 
 
@@ -66,6 +69,31 @@ def test_answers_are_the_reference_s(graph: DataflowGraph, answers: KnownAnswers
         assert np.array_equal(file["logits"], ReferenceTarget(graph).infer(file["images"]).logits)
     with pytest.raises(InputError):
         known_answers(graph, np.zeros((2, 5, 5, 1), np.uint8))
+
+
+@pytest.mark.parametrize("draws", [False, True])
+def test_the_copied_driver_reads_what_is_written(
+    make_overlay: Callable, answers: KnownAnswers, draws: bool, tmp_path: Path
+):
+    """In a process of its own, with nothing of this repository but the copy."""
+    overlay = make_overlay(find_board("Pynq-Z1"))
+    replace(answers, draws=draws).save(overlay.path / "known_answers.npz")
+    code = (
+        "import pathlib, bitsiege_pynq as driver\n"
+        "folder = pathlib.Path('..')\n"
+        "manifest = driver.read_manifest(folder)\n"
+        "manifest.check_file(manifest.name + '.hwh')\n"
+        "answers = driver.read_known_answers(folder / 'known_answers.npz', manifest)\n"
+        "print(manifest.board, manifest.classes, len(answers.images))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", f"import sys; sys.path[:0] = ['.']\n{code}"],
+        cwd=overlay.path / "driver",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout.split(), done.stderr) == (["Pynq-Z1", "5", str(len(answers.images))], "")
 
 
 @_BOARDS
