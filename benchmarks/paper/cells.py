@@ -13,14 +13,13 @@ import torch
 
 from attacks.archive import AttackArchive, load_attack, make_archive, save_attack
 from attacks.catalog import make_attack
-from attacks.gradient import GradientAttack
+from attacks.gradient import DEFAULT_BATCH, GradientAttack
 from attacks.query import QueryAttack
 from attacks.substitute import SubstituteAttack
 from benchmarks.paper.models import Opened, judges_of, open_model
 from benchmarks.paper.rows import Row
 from bitsiege.pipeline.digests import json_digest
 from bitsiege.statistics import wilson
-from bitsiege.twins import make_twin
 from export.files import atomic_file
 from hw.rtl_target import RtlTarget
 from hw.target import ImageArray, Target
@@ -115,9 +114,8 @@ def _crafted(
     elif isinstance(attack, QueryAttack):
         result = attack.craft(oracle, data.images, data.labels)
     elif isinstance(attack, GradientAttack):
-        module, graph = on.module, on.graph
-        model = make_twin(module, graph) if row.on_twin and graph is not None else module
-        result = attack.craft(model, data.images, data.labels)
+        size = _batch_size(len(data.labels))
+        result = attack.craft(on.gradients(row), data.images, data.labels, batch_size=size)
     else:
         raise TypeError(f"{row.attack} is neither a gradient nor a query attack")
     archive = make_archive(
@@ -126,6 +124,11 @@ def _crafted(
     path.parent.mkdir(parents=True, exist_ok=True)
     save_attack(path, archive)
     return archive
+
+
+def _batch_size(count: int) -> int:
+    """Return the largest size up to attacks' own that leaves no batch to be filled up."""
+    return max(size for size in range(1, DEFAULT_BATCH + 1) if count % size == 0)
 
 
 def _judge(

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from attacks.drawing import drawing_parts, one_draw
 from attacks.evaluation import evaluating
 from attacks.streams import mixed
 from attacks.torch_target import TorchTarget
 from benchmarks.paper.rows import Row
+from bitsiege.twins import make_twin
 from export.graphfile import graph_hash
 from export.lowering import lower_model
 from export.qonnx_export import export_qonnx
@@ -25,11 +27,10 @@ from hw.folding import solve_folding
 from hw.rtl_target import RtlTarget
 from hw.target import ImageArray, Inference, Target, TargetKind
 from quant_models.checkpoint import load_checkpoint
+from quant_models.lean import frozen_forward
 from quant_models.zoo import shipped, shipped_path
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from export.graph import DataflowGraph
 
 _FPS = 3000.0
@@ -116,6 +117,19 @@ class Opened:
             return False
         return "estimator" not in row.parameters or self.has_signs
 
+    def gradients(self, row: Row) -> nn.Module:
+        """Return what a row's attack differentiates.
+
+        The integer graph's twin where the row asks for its narrow gates; the module itself where its signs'
+        gradients are to be exchanged; else the same function with its weights quantised once, which has the
+        module's own gradient in half the time.
+        """
+        if row.on_twin and self.graph is not None:
+            return make_twin(self.module, self.graph)
+        if "estimator" in row.parameters:
+            return self.module
+        return LeanModel(self.module)
+
     @property
     def is_drawn(self) -> bool:
         """Whether it draws weights."""
@@ -153,6 +167,20 @@ def judges_of(key: str, cache_dir: Path | None) -> list[Target]:
         TorchTarget(opened.module, graph, seed=_DRAW_SEED),
         RtlTarget(graph, folding, cache_dir=cache_dir, workers=1, seed=_DRAW_SEED),
     ]
+
+
+class LeanModel(nn.Module):
+    """A trained module with its weights quantised once; it must not change any more."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        # The layers that draw weights are found through it.
+        self.module = module.eval().requires_grad_(False)
+        self._forward = frozen_forward(module)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits ``(N, K)`` of float32 ``(N, C, H, W)`` in [0, 1]."""
+        return self._forward(images)
 
 
 class FloatTarget:

@@ -42,8 +42,8 @@ class Row:
 ROWS = (
     Row(key="clean", title="clean", attack="", images=10_000),
     *(
-        Row(key=f"fgsm-{eps}", title=f"FGSM, ε {eps}", attack="fgsm", parameters={"eps": eps}, images=10_000)
-        for eps in (0.1, 0.2, 0.3)
+        Row(key=f"fgsm-{eps}", title=f"FGSM, ε {eps}", attack="fgsm", parameters={"eps": eps}, images=images)
+        for eps, images in ((0.1, 2000), (0.2, 2000), (EPS, 10_000))
     ),
     *(
         Row(
@@ -53,15 +53,25 @@ ROWS = (
             parameters=_PGD | {"steps": steps},
             images=images,
         )
-        for steps, images in ((20, 1000), (40, 1000), (100, 500))
+        for steps, images in ((20, 500), (40, 1000), (100, 256))
     ),
     Row(
         key="cw-100",
         title="CW-L2, 100 iterations",
         attack="cw",
         parameters={"steps": 100},
-        images=300,
+        images=200,
         full_images=1000,
+    ),
+    Row(
+        key="cw-draws",
+        title="CW-L2, 100 iterations, mean of 10 draws, scored on 10",
+        attack="cw",
+        parameters={"steps": 100, "eot": 10, "scoring_draws": 10},
+        images=100,
+        full_images=1000,
+        drawn_only=True,
+        honest=True,
     ),
     Row(
         key="cw-1000",
@@ -83,6 +93,7 @@ ROWS = (
         title="PGD-40, one draw for all steps",
         attack="pgd",
         parameters=_PGD | {"steps": 40, "fixed_draw": True},
+        images=500,
         drawn_only=True,
     ),
     Row(
@@ -90,7 +101,7 @@ ROWS = (
         title="PGD-40, mean of 10 draws",
         attack="pgd",
         parameters=_PGD | {"steps": 40, "eot": 10},
-        images=256,
+        images=128,
         drawn_only=True,
         honest=True,
     ),
@@ -99,6 +110,7 @@ ROWS = (
         title="PGD++ (NJS), 40 steps",
         attack="pgd",
         parameters=_PGD | {"steps": 40, "scaling": "njs"},
+        images=500,
         honest=True,
     ),
     Row(

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.paper.cells import cell_path
 from benchmarks.paper.models import Model, open_model
-from benchmarks.paper.rows import Row
+from benchmarks.paper.rows import EPS, Row
 
 
 def read_cells(
@@ -29,8 +29,11 @@ def read_cells(
 def markdown(
     cells: Mapping[tuple[str, str], Mapping[str, Any]], models: Iterable[Model], rows: Iterable[Row]
 ) -> str:
-    """Return accuracies in percent, a row an attack and a column a model."""
-    models = list(models)
+    """Return accuracies in percent, a row an attack and a column a model.
+
+    The distance of L2 attacks' images, mean over all of them, stands in parentheses.
+    """
+    models, rows = list(models), list(rows)
     lines = [
         "| attack | images | " + " | ".join(model.key for model in models) + " |",
         "|---|---:|" + "---:|" * len(models),
@@ -41,6 +44,9 @@ def markdown(
         if counts:
             count = "/".join(f"{count:,}" for count in sorted(counts))
             lines.append(f"| {row.title} | {count} | " + " | ".join(map(_accuracy, found)) + " |")
+    lines.append(
+        "| lowest at ε 0.3 |  | " + " | ".join(_lowest(cells, model, rows) for model in models) + " |"
+    )
     return "\n".join(lines)
 
 
@@ -68,7 +74,17 @@ def targets_markdown(
 
 
 def _accuracy(cell: Mapping[str, Any] | None) -> str:
-    return "" if cell is None else _share(cell["targets"][0])
+    if cell is None:
+        return ""
+    share = _share(cell["targets"][0])
+    return f"{share} ({cell['l2_mean']:.1f})" if cell["row"].startswith("cw") else share
+
+
+def _lowest(cells: Mapping[tuple[str, str], Mapping[str, Any]], model: Model, rows: Iterable[Row]) -> str:
+    """Return what the strongest of the attacks in the L∞ ball of 0.3 leaves."""
+    there = [cells.get((model.key, row.key)) for row in rows if row.parameters.get("eps") == EPS]
+    targets = [cell["targets"][0] for cell in there if cell is not None]
+    return min((_share(target) for target in targets), key=float, default="")
 
 
 def _share(target: Mapping[str, Any]) -> str:
