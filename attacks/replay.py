@@ -24,6 +24,7 @@ def replay(
     *,
     graph_hash: str,
     trace: bool = False,
+    transfer: bool = False,
     batch_size: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> ReplayReport:
@@ -39,14 +40,20 @@ def replay(
         targets: The first one is the baseline of the comparison.
         graph_hash: Of the compiled network that the targets compute.
         trace: Look for the first differing layer of each divergence.
+        transfer: Whether the archive may have been made for another network; the report has both hashes.
         batch_size: Images in one call of a target; None for all at once, which keeps a pipeline full.
         progress: Called with the target's name, images done and images in all (both sets).
 
     Raises:
-        InputError: The archive was made for another network.
+        InputError: The archive was made for another network, and this is no transfer.
         CheckFailedError: A target returned something other than one row of logits an image.
     """
-    _check_arguments(archive, targets, graph_hash, batch_size)
+    _check_arguments(archive, targets, batch_size)
+    if archive.graph_hash != graph_hash and not transfer:
+        raise InputError(
+            f"the attack was made for the network {archive.graph_hash}, the build is {graph_hash}",
+            hint="craft it again for this build, or say that it is a transfer: bitsiege replay --transfer",
+        )
     sets = {_CLEAN: archive.originals, _ADVERSARIAL: archive.adversarial}
     baseline: dict[str, Inference] = {}
     results: list[TargetResult] = []
@@ -78,6 +85,7 @@ def replay(
         norm=str(archive.norm),
         seed=archive.seed,
         graph_hash=graph_hash,
+        source_hash=archive.graph_hash,
         images=len(archive),
         baseline=targets[0].name,
         perturbation=measure(archive),
@@ -117,19 +125,12 @@ class _Progress:
             self._report(self._name, self._done, self._total)
 
 
-def _check_arguments(
-    archive: AttackArchive, targets: Sequence[Target], graph_hash: str, batch_size: int | None
-) -> None:
+def _check_arguments(archive: AttackArchive, targets: Sequence[Target], batch_size: int | None) -> None:
     names = [target.name for target in targets]
     if not names or len(set(names)) != len(names):
         raise ValueError(f"replay needs targets of different names, not {names}")
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-    if archive.graph_hash != graph_hash:
-        raise InputError(
-            f"the attack was made for the network {archive.graph_hash}, the build is {graph_hash}",
-            hint="craft it again for this build, or replay it on the build that it was made for",
-        )
 
 
 def _run(

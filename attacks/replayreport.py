@@ -98,7 +98,8 @@ class ReplayReport:
         eps: Budget in the unit of `attacks.threat.Budget`.
         norm: What the budget measures.
         seed: Its seed.
-        graph_hash: The network.
+        graph_hash: The network that the targets compute.
+        source_hash: The network that the attack was made for; another one where this is a transfer.
         images: Number of originals.
         baseline: Target that the others are compared with.
         perturbation: Distances.
@@ -112,6 +113,7 @@ class ReplayReport:
     norm: str
     seed: int
     graph_hash: str
+    source_hash: str
     images: int
     baseline: str
     perturbation: Perturbation

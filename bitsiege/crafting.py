@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from attacks.archive import make_archive, save_attack
+from attacks.base import Attack, AttackResult
 from attacks.catalog import make_attack
 from attacks.gradient import DEFAULT_BATCH, GradientAttack
 from attacks.query import QueryAttack
-from bitsiege.progress import Progress
+from bitsiege.progress import Progress, Task
 from bitsiege.targets import close_targets, load_module, open_any_target
 from export.errors import InputError
 from export.graph import IntArray
@@ -30,6 +33,21 @@ class Gradients(StrEnum):
 
     CHECKPOINT = "checkpoint"
     TWIN = "twin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Gradient:
+    """What is differentiated.
+
+    Attributes:
+        module: Takes float32 ``(N, C, H, W)`` in [0, 1], returns logits ``(N, K)``.
+        origin: What it is, in words.
+        source_hash: Names its network; the archive is bound to that one.
+    """
+
+    module: Any
+    origin: str
+    source_hash: str
 
 
 def craft(
@@ -72,50 +90,137 @@ def craft(
     Raises:
         InputError: Parameters, images or labels that don't fit, or a file that can't be written.
     """
+    attack = make_attack(name, **parameters)
+    if isinstance(attack, GradientAttack):
+        module, origin = differentiable(build, gradients)
+        gradient = Gradient(module=module, origin=origin, source_hash=build.graph_hash)
+        return craft_on(
+            gradient,
+            name,
+            parameters,
+            images,
+            labels,
+            output,
+            progress=progress,
+            label=label,
+            first_index=first_index,
+        )
+    if not isinstance(attack, QueryAttack):
+        raise TypeError(f"{name} is neither a gradient nor a query attack")
+    _check_images(images)
+    pixels = np.ascontiguousarray(images)
+    target = open_any_target(oracle, build, cache_dir=cache_dir, draw_seed=draw_seed)
+    try:
+        with progress.task(label or _announce(attack), total=len(images)) as task:
+            result = attack.craft(
+                target, pixels, labels, first_index=first_index, progress=partial(_tell, task)
+            )
+    finally:
+        close_targets([target])
+    return _write(
+        attack,
+        result,
+        pixels,
+        labels,
+        output,
+        source_hash=build.graph_hash,
+        origin=f"answers of {oracle}",
+    )
+
+
+def craft_on(
+    gradient: Gradient,
+    name: str,
+    parameters: Mapping[str, Any],
+    images: ImageArray,
+    labels: IntArray,
+    output: Path,
+    *,
+    progress: Progress,
+    label: str = "",
+    first_index: int = 0,
+) -> dict[str, Any]:
+    """Craft one adversarial image for each original on a module, and write the archive.
+
+    Args:
+        gradient: What is differentiated.
+        name: Name of an attack that needs gradients.
+        parameters: As `craft` takes them.
+        images: uint8 ``(N, H, W, C)``, N at least 1.
+        labels: int64 ``(N,)``.
+        output: ATTACK.npz to write.
+        progress: Who listens.
+        label: How the work is announced.
+        first_index: Index of the first image in its data set.
+
+    Returns:
+        As `craft` does.
+
+    Raises:
+        InputError: As `craft` says, or the attack takes no gradients.
+    """
+    _check_images(images)
+    attack = make_attack(name, **parameters)
+    if not isinstance(attack, GradientAttack):
+        raise InputError(f"{name} asks a target, it takes no gradients", hint="attack a build with it")
+    pixels = np.ascontiguousarray(images)
+    with progress.task(label or _announce(attack), total=len(images)) as task:
+        result = attack.craft(
+            gradient.module,
+            pixels,
+            labels,
+            first_index=first_index,
+            batch_size=getattr(gradient.module, "batch_size", DEFAULT_BATCH),
+            progress=partial(_tell, task),
+        )
+    return _write(
+        attack,
+        result,
+        pixels,
+        labels,
+        output,
+        source_hash=gradient.source_hash,
+        origin=gradient.origin,
+    )
+
+
+def _check_images(images: ImageArray) -> None:
     if len(images) == 0:
         raise InputError("there are no images to attack")
-    attack = make_attack(name, **parameters)
-    pixels = np.ascontiguousarray(images)
-    eps = attack.budget(build.graph.input_shape).eps
-    bounds = f" eps {eps:g}" if attack.eps is not None else ""
-    with progress.task(label or f"{name}{bounds}", total=len(images)) as task:
 
-        def report(done: int, total: int) -> None:
-            task.update(done, total=total)
 
-        if isinstance(attack, QueryAttack):
-            origin = f"answers of {oracle}"
-            target = open_any_target(oracle, build, cache_dir=cache_dir, draw_seed=draw_seed)
-            try:
-                result = attack.craft(target, pixels, labels, first_index=first_index, progress=report)
-            finally:
-                close_targets([target])
-        elif isinstance(attack, GradientAttack):
-            module, origin = differentiable(build, gradients)
-            result = attack.craft(
-                module,
-                pixels,
-                labels,
-                first_index=first_index,
-                batch_size=getattr(module, "batch_size", DEFAULT_BATCH),
-                progress=report,
-            )
-        else:
-            raise TypeError(f"{name} is neither a gradient nor a query attack")
+def _announce(attack: Attack) -> str:
+    return attack.name if attack.eps is None else f"{attack.name} eps {attack.eps:g}"
+
+
+def _tell(task: Task, done: int, total: int) -> None:
+    task.update(done, total=total)
+
+
+def _write(
+    attack: Attack,
+    result: AttackResult,
+    pixels: ImageArray,
+    labels: IntArray,
+    output: Path,
+    *,
+    source_hash: str,
+    origin: str,
+) -> dict[str, Any]:
     archive = make_archive(
-        attack, result, originals=pixels, labels=labels, graph_hash=build.graph_hash, origin=origin
+        attack, result, originals=pixels, labels=labels, graph_hash=source_hash, origin=origin
     )
     save_attack(output, archive)
     return {
-        "attack": name,
-        "eps": float(eps),
+        "attack": attack.name,
+        "eps": archive.eps,
         "norm": str(attack.norm),
-        "images": len(images),
+        "images": len(pixels),
         "goal": str(attack.goal),
         "succeeded": int(result.success.sum()),
         "origin": origin,
         "queries": None if result.queries is None else float(result.queries.mean()),
-        "graph_hash": build.graph_hash,
+        "graph_hash": source_hash,
     }
 
 

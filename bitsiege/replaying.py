@@ -10,6 +10,7 @@ from attacks.archive import AttackArchive
 from attacks.replay import ReplayReport, TargetResult, replay
 from bitsiege.progress import Progress, Task
 from export.errors import InputError
+from export.graph import DataflowGraph
 from hw.target import Target
 
 
@@ -23,6 +24,7 @@ def replay_limited(
     progress: Progress,
     label: str,
     draw_seed: int | None = None,
+    transfer: bool = False,
 ) -> ReplayReport:
     """Replay an attack on all targets; those with a limit see the first images only.
 
@@ -35,12 +37,14 @@ def replay_limited(
         progress: Who listens.
         label: How the work is announced.
         draw_seed: The targets' seed of drawn weights, for the report; None where there are none.
+        transfer: Whether the attack may have been made for another network; the report has both hashes.
 
     Returns:
         One report; the ``count`` of a limited target's results says how many images it saw.
 
     Raises:
-        InputError: The attack was made for another network, or the baseline is limited.
+        InputError: The attack was made for another network, and this is no transfer; or the baseline is
+            limited.
     """
     if targets[0].name in limits:
         raise InputError(f"{targets[0].name} comes first, so the others need all of its images")
@@ -57,6 +61,7 @@ def replay_limited(
                 together,
                 graph_hash=graph_hash,
                 trace=trace,
+                transfer=transfer,
                 progress=watch.report,
             )
             report = report or part
@@ -67,6 +72,16 @@ def replay_limited(
     return dataclasses.replace(
         report, targets=tuple(results[target.name] for target in targets), draw_seed=draw_seed
     )
+
+
+def check_judge(archive: AttackArchive, graph: DataflowGraph) -> None:
+    """Raise `InputError` unless a network takes the images of an attack and has its classes."""
+    shape = archive.originals.shape[1:]
+    if graph.input_shape != shape or graph.classes != archive.classes:
+        raise InputError(
+            f"the attack has images of shape {shape} and {archive.classes} classes, the network takes "
+            f"{graph.input_shape} and has {graph.classes} classes"
+        )
 
 
 class _Watch:

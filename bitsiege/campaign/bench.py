@@ -10,6 +10,7 @@ import io
 import tempfile
 import zipfile
 from collections import OrderedDict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,30 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 
 
 class Bench:
-    """One build and its targets, each of which is opened when it is first asked for."""
+    """One build and its targets, each of which is opened when it is first asked for; or a source's module.
 
-    def __init__(self, build: Build, cache_dir: Path | None, unpacked: Any = None) -> None:
-        self.build = build
+    Attributes:
+        folder: Of the build or the source.
+        cache_dir: Where native code is kept.
+    """
+
+    def __init__(self, folder: Path, cache_dir: Path | None, unpacked: Any = None) -> None:
+        self.folder = folder
         self.cache_dir = cache_dir
         self._unpacked = unpacked
         self._targets: dict[tuple[str, int], Target] = {}
+
+    @cached_property
+    def build(self) -> Build:
+        """The build."""
+        return load_build(self.folder)
+
+    @cached_property
+    def source(self) -> tuple[Any, str, str]:
+        """The module of a source, what it is, and the hash of its networks."""
+        from bitsiege.campaign.sources import load_source, source_hash
+
+        return *load_source(self.folder), source_hash(self.folder)
 
     def target(self, name: str, draw_seed: int) -> Target:
         """Return an open target."""
@@ -81,14 +99,14 @@ def close_benches() -> None:
 
 def _make_bench(digest: str, build: Path | bytes, cache_dir: Path | None) -> Bench:
     if isinstance(build, Path):
-        return Bench(load_build(build), cache_dir)
+        return Bench(build, cache_dir)
     unpacked = tempfile.TemporaryDirectory(prefix="bitsiege-build-")
     folder = Path(unpacked.name)
     try:
         _unpack(build, folder)
         if build_digest(folder) != digest:
             raise InputError("a build changed on its way to the worker", hint="start the campaign again")
-        return Bench(load_build(folder), cache_dir, unpacked)
+        return Bench(folder, cache_dir, unpacked)
     except BaseException:
         unpacked.cleanup()
         raise

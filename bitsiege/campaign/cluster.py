@@ -82,7 +82,7 @@ class ClusterExecutor:
             # Dask advises against large arguments; a build has to get there one way or another.
             warnings.filterwarnings("ignore", message="Sending large graph", category=UserWarning)
             if digest not in self._builds:
-                packed = pack_build(order.model.build.path)
+                packed = pack_build(order.path)
                 self._builds[digest] = self._client.submit(_hand_over, packed, key=f"bitsiege-build-{digest}")
             future = self._client.submit(
                 compute,

@@ -83,6 +83,21 @@ class CampaignAttack(AttackTable):
         return self
 
 
+class CampaignSource(Section):
+    """Networks whose images the models must withstand: one, or several that are attacked together.
+
+    Every attack that needs gradients is crafted on it. It may be a network in full precision.
+
+    Attributes:
+        name: Its name in the results.
+        members: Each a model of the campaign by its name, a checkpoint, a build directory, or a network that
+            ships with bitsiege; a path is relative to the configuration file.
+    """
+
+    name: Name
+    members: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1, max_length=64)]
+
+
 class CampaignReplay(Section):
     """Who computes the attacked images.
 
@@ -131,6 +146,8 @@ class CampaignConfig(Section):
         name: Title.
         data: The images.
         models: The networks.
+        sources: Other networks to craft images on.
+        transfer: Whether each model also judges the images that were crafted on the other ones.
         attacks: The attacks.
         replay: Targets.
         shard_images: Images in one piece of work. Gradient attacks work on 256 at a time, so a shard of fewer
@@ -141,19 +158,33 @@ class CampaignConfig(Section):
     name: Name = "campaign"
     data: CampaignData = CampaignData()
     models: Annotated[tuple[CampaignModel, ...], Field(min_length=1)]
+    sources: Annotated[tuple[CampaignSource, ...], Field(max_length=64)] = ()
+    transfer: bool = False
     attacks: Annotated[tuple[CampaignAttack, ...], Field(min_length=1)]
     replay: CampaignReplay = CampaignReplay()
     shard_images: Annotated[int, Field(ge=1, le=65536)] = 256
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> CampaignConfig:
-        names = [model.name for model in self.models]
+        names = [part.name for part in (*self.models, *self.sources)]
         if len(set(names)) != len(names):
-            raise ValueError("two models have one name: give them a name each")
+            what = "models or sources" if self.sources else "models"
+            raise ValueError(f"two {what} have one name: give them a name each")
+        if self.sources and not any(needs_gradients(attack.name) for attack in self.attacks):
+            raise ValueError("sources have gradients only, and no attack here takes gradients")
         labels = [attack.label for attack in self.attacks]
         if len(set(labels)) != len(labels):
             raise ValueError("two attacks have one name: give them a label each")
         return self
+
+
+def needs_gradients(name: str) -> bool:
+    """Whether the named attack differentiates a network."""
+    # torch comes with it, which commands that read no configuration needn't load.
+    from attacks.catalog import ATTACKS
+    from attacks.gradient import GradientAttack
+
+    return issubclass(ATTACKS[name], GradientAttack)
 
 
 def load_campaign(path: Path) -> CampaignConfig:

@@ -10,16 +10,15 @@ from typing import Protocol
 
 from attacks.processes import Processes
 from bitsiege.campaign.bench import close_benches
-from bitsiege.campaign.models import Model
 from bitsiege.campaign.work import Files, Work, compute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Order:
-    """Work, the model that it is for, and what it needs of a worker."""
+    """Work, the folder of the build or source that it is for, and what it needs of a worker."""
 
     work: Work
-    model: Model
+    path: Path
     resource: str | None = None
 
 
@@ -69,7 +68,7 @@ class InProcess:
         if not self._waiting:
             return []
         order = self._waiting.popleft()
-        return [(order.work.key, compute(order.work, order.model.build.path, self._cache_dir))]
+        return [(order.work.key, compute(order.work, order.path, self._cache_dir))]
 
     def close(self) -> None:
         """Close what was opened."""
@@ -94,7 +93,7 @@ class LocalPool:
     def submit(self, order: Order) -> None:
         """Give an order to the processes."""
         self._flying[order.work.key] = order
-        self._processes.submit(order.work.key, (order.work, order.model.build.path))
+        self._processes.submit(order.work.key, (order.work, order.path))
 
     def collect(self, timeout_s: float) -> list[tuple[str, Files]]:
         """Wait for finished work."""

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bitsiege.campaign.answers import ANSWERS
 from bitsiege.campaign.config import CampaignConfig
-from bitsiege.campaign.digests import images_digest
+from bitsiege.campaign.digests import code_digests, images_digest
 from bitsiege.campaign.executors import Executor, Order
+from bitsiege.campaign.known import CLEAN
 from bitsiege.campaign.merge import merge_cell, merged_result
 from bitsiege.campaign.models import Model, prepare_models
-from bitsiege.campaign.plan import Cell, Images, Shard, make_plan, make_work
-from bitsiege.campaign.store import MARKER, PLAN, SUMMARY, CampaignDirectory, plan_json, read_plan
+from bitsiege.campaign.plan import Cell, Images, Plan, Shard
+from bitsiege.campaign.planning import make_plan
+from bitsiege.campaign.sources import Source, prepare_sources
+from bitsiege.campaign.store import MARKER, PLAN, SUMMARY, CampaignDirectory, read_plan
 from bitsiege.campaign.summary import summarise
-from bitsiege.campaign.work import Files
+from bitsiege.campaign.work import ARCHIVE, Files, Work
 from bitsiege.pipeline.digests import distribution_version
 from bitsiege.pipeline.store import write_json
 from bitsiege.progress import Progress, Task
@@ -30,6 +34,19 @@ from quant_models.data import load_dataset
 TIMINGS = "timing.json"
 _POLL_S = 0.5
 _SUMMARY_INTERVAL_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Files that work is about: those of a model's build or of a source.
+
+    Attributes:
+        path: The folder.
+        digest: Of its files.
+    """
+
+    path: Path
+    digest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,17 +90,20 @@ def run_campaign(
     directory = CampaignDirectory(path)
     directory.open()
     with directory.locked():
-        directory.sweep_shards()
+        directory.sweep_leftovers()
         write_json(path / MARKER, {"kind": "campaign", "name": config.name})
         images = _load_images(config, surroundings.data_dir)
-        models = prepare_models(config.models, directory, base=surroundings.base, progress=progress)
-        cells = make_plan(config, models, images)
-        about = _about(config, models, images)
-        write_json(path / PLAN, {"about": about, "cells": plan_json(cells)})
-        run = _Run(directory, config, about, cells, models, images)
+        base = surroundings.base
+        models = prepare_models(config.models, directory, base=base, progress=progress)
+        sources = prepare_sources(config.sources, models, images, directory, base=base, progress=progress)
+        plan = make_plan(config, models, sources, images)
+        about = _about(config, models, sources, images)
+        write_json(path / PLAN, {"about": about, "plan": plan.to_json()})
+        places = {part.name: Place(path=part.path, digest=part.digest) for part in (*models, *sources)}
+        run = _Run(directory, config, about, plan, places, images)
         run.finish(make_executor, progress)
         summary = run.write_summary()
-        _write_timing(directory, cells, surroundings)
+        _write_timing(directory, plan, surroundings)
     return summary
 
 
@@ -93,9 +113,9 @@ def campaign_status(path: Path) -> dict[str, Any]:
     Raises:
         InputError: The folder is no campaign's.
     """
-    about, cells = read_plan(path)
+    about, plan = read_plan(path)
     directory = CampaignDirectory(path)
-    return summarise(about, cells, directory.read_record, lambda cell: merged_result(directory, cell))
+    return summarise(about, plan, directory.read_record, lambda cell: merged_result(directory, cell))
 
 
 class _Run:
@@ -106,37 +126,39 @@ class _Run:
         directory: CampaignDirectory,
         config: CampaignConfig,
         about: dict[str, Any],
-        cells: list[Cell],
-        models: list[Model],
+        plan: Plan,
+        places: Mapping[str, Place],
         images: Images,
     ) -> None:
         self._directory = directory
         self._config = config
         self._about = about
-        self._cells = cells
-        self._models = {model.name: model for model in models}
+        self._plan = plan
+        self._places = places
         self._images = images
         self._records: dict[str, dict[str, Any]] = {}
         self._merged: dict[str, dict[str, Any]] = {}
         self._written_s = time.monotonic()
         # Two entries with other names but equal settings share their shards.
-        self._owners: dict[str, list[tuple[Cell, Shard]]] = {}
-        for cell in cells:
-            for shard in cell.shards:
-                self._owners.setdefault(shard.key, []).append((cell, shard))
+        self._pieces: dict[str, tuple[str, Shard, Cell | None]] = {}
+        self._owners: dict[str, list[Cell]] = {}
+        for model, shard, cell in plan.pieces():
+            self._pieces.setdefault(shard.key, (model, shard, cell))
+            if cell is not None:
+                self._owners.setdefault(shard.key, []).append(cell)
 
     def finish(self, make_executor: Callable[[], Executor], progress: Progress) -> None:
         """Compute what is missing, and merge each cell that is whole."""
-        for key in self._owners:
+        for key in self._pieces:
             record = self._directory.read_record(key)
             if record is not None:
                 self._records[key] = record
-        for cell in self._cells:
+        for cell in self._plan.all_cells:
             self._merge(cell)
-        waiting = deque(key for key in self._owners if key not in self._records)
+        waiting = deque(key for key in self._pieces if key not in self._records)
         self.write_summary()
         if waiting:
-            total = len(self._owners)
+            total = len(self._pieces)
             if self._records:
                 progress.note(f"{len(self._records)} of {total} shards are there already")
             with progress.task("shards", total=total) as task, _closing(make_executor()) as executor:
@@ -145,7 +167,7 @@ class _Run:
     def write_summary(self) -> dict[str, Any]:
         """Write ``campaign.json`` as things stand."""
         summary = summarise(
-            self._about, self._cells, self._records.get, lambda cell: self._merged.get(cell.folder)
+            self._about, self._plan, self._records.get, lambda cell: self._merged.get(cell.folder)
         )
         write_json(self._directory.path / SUMMARY, summary)
         self._written_s = time.monotonic()
@@ -158,7 +180,7 @@ class _Run:
             for key, files in executor.collect(_POLL_S):
                 flying.remove(key)
                 self._keep(key, files)
-                for cell, _ in self._owners[key]:
+                for cell in self._owners.get(key, ()):
                     self._merge(cell)
                 eta.update(len(self._records))
             if time.monotonic() - self._written_s > _SUMMARY_INTERVAL_S:
@@ -170,20 +192,39 @@ class _Run:
             if not executor.accepts(None):
                 return
             key = waiting.popleft()
-            cell, shard = self._owners[key][0]
-            ready = not shard.after or shard.after in self._records
+            shard = self._pieces[key][1]
+            ready = all(needed in self._records for needed in shard.needs)
             if ready and executor.accepts(shard.resource):
-                executor.submit(self._order(cell, shard))
+                executor.submit(self._order(*self._pieces[key]))
                 flying.add(key)
             else:
                 waiting.append(key)
 
-    def _order(self, cell: Cell, shard: Shard) -> Order:
-        model = self._models[cell.model]
-        work = make_work(shard, cell, model, self._images, draw_seed=self._config.replay.draw_seed)
-        if shard.after:
-            work = replace(work, crafted=self._directory.read_files(shard.after))
-        return Order(work=work, model=model, resource=shard.resource)
+    def _order(self, model: str, shard: Shard, cell: Cell | None) -> Order:
+        place = self._places[model]
+        pixels, labels = self._images.part(shard.first, shard.count)
+        crafts = cell is not None and not shard.images
+        work = Work(
+            key=shard.key,
+            build=place.digest,
+            role=shard.role,
+            attack=cell.attack if cell is not None and crafts else "",
+            parameters=dict(cell.parameters) if cell is not None and crafts else {},
+            oracle=cell.oracle if cell is not None and crafts else "",
+            images=pixels,
+            labels=labels,
+            first=shard.first,
+            targets=shard.targets,
+            draw_seed=self._config.replay.draw_seed,
+            code=code_digests(),
+            crafted=self._file(shard.images, ARCHIVE),
+            baseline=self._file(shard.baseline, ANSWERS),
+            clean=self._file(shard.clean, CLEAN),
+        )
+        return Order(work=work, path=place.path, resource=shard.resource)
+
+    def _file(self, key: str, name: str) -> bytes | None:
+        return self._directory.read_file(key, name) if key else None
 
     def _keep(self, key: str, files: Files) -> None:
         self._directory.write_shard(key, files)
@@ -248,7 +289,9 @@ def _load_images(config: CampaignConfig, data_dir: Path | None) -> Images:
     )
 
 
-def _about(config: CampaignConfig, models: list[Model], images: Images) -> dict[str, Any]:
+def _about(
+    config: CampaignConfig, models: Sequence[Model], sources: Sequence[Source], images: Images
+) -> dict[str, Any]:
     return {
         "name": config.name,
         "data": {
@@ -258,15 +301,16 @@ def _about(config: CampaignConfig, models: list[Model], images: Images) -> dict[
             "sha256": images_digest(images.images, images.labels),
         },
         "models": [model.facts() for model in models],
+        "sources": [source.facts() for source in sources],
         "replay": config.replay.model_dump(mode="json"),
         "shard_images": config.shard_images,
         "config": config.model_dump(mode="json", exclude_none=True),
     }
 
 
-def _write_timing(directory: CampaignDirectory, cells: list[Cell], surroundings: Surroundings) -> None:
+def _write_timing(directory: CampaignDirectory, plan: Plan, surroundings: Surroundings) -> None:
     """Write what depends on the machine: never part of a result."""
-    shards = {shard.key: directory.read_timing(shard.key) for cell in cells for shard in cell.shards}
+    shards = {shard.key: directory.read_timing(shard.key) for _, shard, _ in plan.pieces()}
     timing = {
         "command": surroundings.command,
         "bitsiege": distribution_version("bitsiege"),

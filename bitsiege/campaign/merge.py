@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from attacks.archive import AttackArchive, load_attack, save_attack
 from bitsiege.campaign.answers import ANSWERS, Answers, Playback, answers_bytes, join_answers, read_answers
 from bitsiege.campaign.digests import images_digest
-from bitsiege.campaign.plan import Cell
+from bitsiege.campaign.plan import Cell, Shard
 from bitsiege.campaign.store import RESULT, CampaignDirectory
 from bitsiege.campaign.work import ARCHIVE, timeless
 from bitsiege.pipeline.digests import file_digest
@@ -39,49 +40,73 @@ def merged_result(directory: CampaignDirectory, cell: Cell) -> dict[str, Any] | 
 def merge_cell(directory: CampaignDirectory, cell: Cell, *, order: tuple[str, ...]) -> dict[str, Any]:
     """Write a cell's folder: ``attack.npz``, ``answers.npz``, ``replay.json`` and ``result.json``.
 
+    The archive is there only where the images are crafted, the others only where a model judges them.
+
     Args:
         directory: All shards of the cell are there.
         cell: What to merge.
         order: The targets, in the order of the configuration.
 
     Returns:
-        JSON values for the cell's entry in ``campaign.json``: images_sha256 (originals and labels),
-        archive_sha256, perturbation.
+        JSON values for the cell's entry in ``campaign.json``: archive (its path) and, where it is the cell's
+        own, archive_sha256, images_sha256 (originals and labels), source_hash (what it was crafted on),
+        perturbation.
 
     Raises:
         CheckFailedError: Shards of one cell contradict each other.
         InputError: A shard is damaged, or the folder can't be written.
     """
-    crafts = [shard for shard in cell.shards if not shard.after]
-    archive = join_archives(
-        [load_attack(directory.shard_folder(shard.key) / ARCHIVE) for shard in crafts], cell.folder
-    )
-    answers = _answers(directory, cell, order)
-    playbacks = [Playback(name, answers[name], archive) for name in answers]
+    archive = cell_archive(directory, cell, cell.with_images)
+    with atomic_directory(directory.path / cell.folder) as folder:
+        names: list[str] = []
+        result: dict[str, Any] = {
+            "archive": f"{cell.images_folder}/{ARCHIVE}",
+            "images_sha256": images_digest(archive.originals, archive.labels),
+        }
+        if not cell.source:
+            save_attack(folder / ARCHIVE, archive)
+            names.append(ARCHIVE)
+        answers = _answers(directory, cell, order)
+        if answers:
+            replay = _replay(directory, cell, archive, answers)
+            (folder / ANSWERS).write_bytes(answers_bytes(answers))
+            write_json(folder / REPLAY, replay)
+            names += [ANSWERS, REPLAY]
+            result["perturbation"] = replay["perturbation"]
+        files = {name: file_digest(folder / name) for name in names}
+        result["source_hash"] = archive.graph_hash
+        if ARCHIVE in files:
+            result["archive_sha256"] = files[ARCHIVE]
+        write_json(folder / RESULT, {"key": cell.key, "files": files, "result": result})
+    return result
+
+
+def cell_archive(directory: CampaignDirectory, cell: Cell, shards: Sequence[Shard]) -> AttackArchive:
+    """Return the images of some of a cell's shards, which are there, as one archive."""
+    folders = [directory.shard_folder(shard.images or shard.key) for shard in shards]
+    return join_archives([load_attack(folder / ARCHIVE) for folder in folders], cell.folder)
+
+
+def _replay(
+    directory: CampaignDirectory, cell: Cell, archive: AttackArchive, answers: Mapping[str, Answers]
+) -> dict[str, Any]:
+    record = directory.read_record(cell.with_images[0].key)
+    if record is None:
+        raise InputError(f"a shard of {cell.folder} was changed", hint="the same command goes on")
     report = replay_limited(
         archive,
-        playbacks,
-        graph_hash=archive.graph_hash,
+        [Playback(name, answers[name], archive) for name in answers],
+        graph_hash=record["replay"]["graph_hash"],
         limits={name: len(part) for name, part in answers.items() if len(part) < len(archive)},
         trace=False,
+        transfer=bool(cell.source),
         progress=SilentProgress(),
         label=cell.folder,
     )
     replay, _ = timeless(report.to_json())
-    replay["first_image"] = crafts[0].first
+    replay["first_image"] = cell.with_images[0].first
     _add_layers(replay, directory, cell)
-    with atomic_directory(directory.path / cell.folder) as folder:
-        save_attack(folder / ARCHIVE, archive)
-        (folder / ANSWERS).write_bytes(answers_bytes(answers))
-        write_json(folder / REPLAY, replay)
-        files = {name: file_digest(folder / name) for name in (ARCHIVE, ANSWERS, REPLAY)}
-        result = {
-            "images_sha256": images_digest(archive.originals, archive.labels),
-            "archive_sha256": files[ARCHIVE],
-            "perturbation": replay["perturbation"],
-        }
-        write_json(folder / RESULT, {"key": cell.key, "files": files, "result": result})
-    return result
+    return replay
 
 
 def join_archives(parts: list[AttackArchive], name: str) -> AttackArchive:
@@ -106,7 +131,7 @@ def join_archives(parts: list[AttackArchive], name: str) -> AttackArchive:
 
 def _answers(directory: CampaignDirectory, cell: Cell, order: tuple[str, ...]) -> dict[str, Answers]:
     parts: dict[str, list[Answers]] = {}
-    for shard in sorted(cell.shards, key=lambda shard: shard.first):
+    for shard in sorted((shard for shard in cell.shards if shard.targets), key=lambda shard: shard.first):
         for name, found in read_answers(directory.shard_folder(shard.key) / ANSWERS).items():
             parts.setdefault(name, []).append(found)
     return {name: join_answers(parts[name]) for name in order if name in parts}

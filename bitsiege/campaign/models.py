@@ -43,6 +43,11 @@ class Model:
     build: Build
     digest: str
 
+    @property
+    def path(self) -> Path:
+        """The build's folder."""
+        return self.build.path
+
     def facts(self) -> dict[str, Any]:
         """Return what reports and comparisons need, as JSON values; cycles by the timing formula."""
         build = self.build
@@ -93,9 +98,9 @@ def prepare_models(
 
 
 def _step(model: CampaignModel, base: Path) -> Step:
-    path = _find(model.source, base)
+    path = find_source(model.source, base)
     name = f"{_FOLDER}/{model.name}"
-    if (path / _ABOUT).is_file():
+    if is_build(path):
         if model.compile is not None:
             raise InputError(f"{path} is a build, which is compiled already", hint="leave compile out")
         load_build(path)
@@ -120,7 +125,12 @@ def _step(model: CampaignModel, base: Path) -> Step:
     )
 
 
-def _find(source: str, base: Path) -> Path:
+def is_build(path: Path) -> bool:
+    """Whether a folder is a compiled network."""
+    return (path / _ABOUT).is_file()
+
+
+def find_source(source: str, base: Path) -> Path:
     """Return what a source names: a path from ``base`` on, else a network that ships with the package."""
     path = base / source
     return shipped_path(source) if not path.exists() and source in shipped() else path

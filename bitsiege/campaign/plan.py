@@ -1,17 +1,12 @@
-"""What a campaign consists of: cells, each of one model, attack, epsilon and seed, in shards of images."""
+"""What a campaign consists of: cells, each of one attack on one model, in shards of images."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from attacks.catalog import ATTACKS
-from attacks.query import QueryAttack
-from bitsiege.campaign.config import CampaignAttack, CampaignConfig
-from bitsiege.campaign.digests import code_digests, images_digest
-from bitsiege.campaign.models import Model
-from bitsiege.campaign.work import FORMAT_VERSION, Work
+from bitsiege.campaign.work import FORMAT_VERSION
 from bitsiege.pipeline.digests import json_digest
 from export.errors import InputError
 from export.graph import IntArray
@@ -20,38 +15,51 @@ from hw.target import ImageArray
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """One piece of a cell.
+    """One piece of work.
 
     Attributes:
         key: Hash of everything that decides its files.
         first: Index of its first image in the data set.
         count: Its images.
         targets: Who computes, and how many of its images.
+        role: What is done, one of `bitsiege.campaign.work.Role`.
         resource: What a worker must offer; None for any worker.
-        after: Key of the shard that crafts its images; empty where it crafts them itself.
+        images: Key of the shard that crafts its images; empty where it crafts them itself.
+        baseline: Key of the shard whose first target the others are compared with; empty where that is its
+            own first target.
+        clean: Key of the shard with the targets' answers to the originals.
     """
 
     key: str
     first: int
     count: int
     targets: tuple[tuple[str, int], ...]
+    role: str
     resource: str | None = None
-    after: str = ""
+    images: str = ""
+    baseline: str = ""
+    clean: str = ""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Keys of the shards whose files it reads."""
+        return tuple(dict.fromkeys(key for key in (self.images, self.baseline, self.clean) if key))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One attack with one epsilon and one seed on one model.
+    """One attack with one epsilon and one seed, judged on one model.
 
     Attributes:
-        model: Name of the model.
+        model: Name of the model, or of the source that its images are crafted on if no model judges them.
         attack: Name of the attack.
         title: Its name in the results.
         epsilon: Budget; None where the attack looks for the smallest change.
         seed: Of everything random.
         parameters: All that `attacks.catalog.make_attack` takes.
         oracle: Target that a black-box attack asks; empty for an attack that asks none.
-        shards: Its pieces: those that craft in the order of the images, then those of boards.
+        shards: Its pieces: those with all of its images in order, then those of boards.
+        source: Model or source that the images are crafted on, if it is another one.
     """
 
     model: str
@@ -62,17 +70,96 @@ class Cell:
     parameters: Mapping[str, Any]
     oracle: str
     shards: tuple[Shard, ...]
+    source: str = ""
+
+    @property
+    def text(self) -> str:
+        """Its attack in the results, with the source of the images if that is another model."""
+        return attack_text(self.title, self.source)
 
     @property
     def folder(self) -> str:
         """Its place below the campaign's folder."""
-        budget = "smallest" if self.epsilon is None else f"eps-{self.epsilon!r}"
-        return f"results/{self.model}/{self.title}/{budget}-seed-{self.seed}"
+        return self._folder(self.model, f"-from-{self.source}" if self.source else "")
+
+    @property
+    def images_folder(self) -> str:
+        """Where the archive of its images is: the folder of the cell that crafts them."""
+        return self._folder(self.source or self.model, "")
 
     @property
     def key(self) -> str:
         """Hash of all that decides its result."""
         return json_digest({"format": FORMAT_VERSION, "shards": [shard.key for shard in self.shards]})
+
+    @property
+    def with_images(self) -> tuple[Shard, ...]:
+        """The shards that together have each of its images once."""
+        return tuple(shard for shard in self.shards if not shard.baseline)
+
+    def _folder(self, model: str, end: str) -> str:
+        budget = "smallest" if self.epsilon is None else f"eps-{self.epsilon!r}"
+        return f"results/{model}/{self.title}/{budget}-seed-{self.seed}{end}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """A shard whose files serve many cells of one model.
+
+    Attributes:
+        model: Name of the model.
+        shard: The work.
+    """
+
+    model: str
+    shard: Shard
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything that a campaign computes.
+
+    Attributes:
+        shared: What many cells read.
+        crafted: Cells of sources: images that are crafted there and judged by the models.
+        cells: The results.
+    """
+
+    shared: tuple[Shared, ...]
+    crafted: tuple[Cell, ...]
+    cells: tuple[Cell, ...]
+
+    @property
+    def all_cells(self) -> tuple[Cell, ...]:
+        """Those of sources first."""
+        return (*self.crafted, *self.cells)
+
+    def pieces(self) -> Iterator[tuple[str, Shard, Cell | None]]:
+        """Return all shards in the order of the work: the model or source, the shard, and its cell."""
+        for part in self.shared:
+            yield part.model, part.shard, None
+        for cell in self.all_cells:
+            for shard in cell.shards:
+                yield cell.model, shard, cell
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Plan:
+        """Read what `to_json` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: The values have another form.
+        """
+        return cls(
+            shared=tuple(
+                Shared(model=part["model"], shard=_shard(part["shard"])) for part in values["shared"]
+            ),
+            crafted=tuple(_cell(cell) for cell in values["crafted"]),
+            cells=tuple(_cell(cell) for cell in values["cells"]),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -94,127 +181,26 @@ class Images:
         begin = first - self.first
         return self.images[begin : begin + count], self.labels[begin : begin + count]
 
-
-def make_plan(config: CampaignConfig, models: Sequence[Model], images: Images) -> list[Cell]:
-    """Return all cells, in the order of the configuration.
-
-    Raises:
-        InputError: A model that doesn't fit the images.
-    """
-    digests = [
-        (first, count, images_digest(*images.part(first, count))) for first, count in _ranges(config, images)
-    ]
-    cells: list[Cell] = []
-    for model in models:
-        _check_fits(model, images)
-        for attack in config.attacks:
-            for epsilon in attack.budgets:
-                for seed in attack.seeds:
-                    cells.append(_cell(config, model, attack, epsilon, seed, digests))
-    return cells
+    def check_fits(self, what: str, shape: tuple[int, int, int], classes: int) -> None:
+        """Raise `InputError` unless a network with such inputs and outputs takes the images."""
+        found = self.images.shape[1:]
+        if shape != found:
+            raise InputError(
+                f"{what} takes images of shape {shape}, the data set has {found}",
+                hint="one campaign has one data set; make another one for other images",
+            )
+        if int(self.labels.max()) >= classes:
+            raise InputError(f"{what} has {classes} classes, but an image has label {int(self.labels.max())}")
 
 
-def make_work(shard: Shard, cell: Cell, model: Model, images: Images, *, draw_seed: int) -> Work:
-    """Return what a worker needs to compute a shard, without the files of the one that it comes after."""
-    pixels, labels = images.part(shard.first, shard.count)
-    return Work(
-        key=shard.key,
-        build=model.digest,
-        attack=cell.attack,
-        parameters=dict(cell.parameters),
-        oracle=cell.oracle,
-        images=pixels,
-        labels=labels,
-        first=shard.first,
-        targets=shard.targets,
-        draw_seed=draw_seed,
-        code=code_digests(),
-    )
+def attack_text(title: str, source: str) -> str:
+    """Return an attack's name in the results, with the source of the images if that is another model."""
+    return f"{title} from {source}" if source else title
 
 
-def _ranges(config: CampaignConfig, images: Images) -> list[tuple[int, int]]:
-    size, end = config.shard_images, images.first + len(images.images)
-    return [(first, min(size, end - first)) for first in range(images.first, end, size)]
+def _shard(values: Mapping[str, Any]) -> Shard:
+    return Shard(**{**values, "targets": tuple((name, count) for name, count in values["targets"])})
 
 
-def _check_fits(model: Model, images: Images) -> None:
-    graph = model.build.graph
-    shape = images.images.shape[1:]
-    if graph.input_shape != shape:
-        raise InputError(
-            f"the model {model.name} takes images of shape {graph.input_shape}, the data set has {shape}",
-            hint="one campaign has one data set; make another one for other images",
-        )
-    if int(images.labels.max()) >= graph.classes:
-        raise InputError(
-            f"the model {model.name} has {graph.classes} classes, but an image has label "
-            f"{int(images.labels.max())}"
-        )
-
-
-def _cell(
-    config: CampaignConfig,
-    model: Model,
-    attack: CampaignAttack,
-    epsilon: float | None,
-    seed: int,
-    ranges: Sequence[tuple[int, int, str]],
-) -> Cell:
-    parameters = {**attack.arguments(epsilon), "seed": seed}
-    asks = issubclass(ATTACKS[attack.name], QueryAttack)
-    oracle = attack.oracle if asks else ""
-    settings = {
-        "format": FORMAT_VERSION,
-        "code": code_digests(),
-        "build": model.digest,
-        "attack": attack.name,
-        "parameters": parameters,
-        "oracle": oracle,
-        "draw_seed": config.replay.draw_seed,
-    }
-    crafting: list[Shard] = []
-    boards: list[Shard] = []
-    for first, count, digest in ranges:
-        about = {**settings, "first": first, "images": digest}
-        shards = _shards(config, about, first, count)
-        crafting.append(shards[0])
-        boards.extend(shards[1:])
-    return Cell(
-        model=model.name,
-        attack=attack.name,
-        title=attack.label,
-        epsilon=epsilon,
-        seed=seed,
-        parameters=parameters,
-        oracle=oracle,
-        shards=(*crafting, *boards),
-    )
-
-
-def _shards(config: CampaignConfig, about: Mapping[str, Any], first: int, count: int) -> list[Shard]:
-    """The shard that crafts some images, and one for each target that needs something of its worker."""
-    replay, offset = config.replay, first - config.data.first
-    counts = {name: min(count, replay.limits.get(name, offset + count) - offset) for name in replay.targets}
-    anywhere = tuple(
-        (name, seen) for name, seen in counts.items() if seen > 0 and replay.resource(name) is None
-    )
-    crafts = Shard(
-        key=json_digest({**about, "targets": [list(pair) for pair in anywhere]}),
-        first=first,
-        count=count,
-        targets=anywhere,
-        resource=replay.resource(about["oracle"]),
-    )
-    boards = [
-        Shard(
-            key=json_digest({"format": FORMAT_VERSION, "after": crafts.key, "targets": [[name, seen]]}),
-            first=first,
-            count=count,
-            targets=((name, seen),),
-            resource=replay.resource(name),
-            after=crafts.key,
-        )
-        for name, seen in counts.items()
-        if seen > 0 and replay.resource(name) is not None
-    ]
-    return [crafts, *boards]
+def _cell(values: Mapping[str, Any]) -> Cell:
+    return Cell(**{**values, "shards": tuple(_shard(shard) for shard in values["shards"])})

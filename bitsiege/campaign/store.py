@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bitsiege.campaign.digests import bytes_digest
-from bitsiege.campaign.plan import Cell, Shard
+from bitsiege.campaign.plan import Plan
 from bitsiege.campaign.work import FORMAT_VERSION, RECORD, TIMING, Files
 from bitsiege.pipeline.store import RunDirectory, read_json
 from export.errors import InputError
@@ -23,6 +23,7 @@ PLAN = "plan.json"
 SUMMARY = "campaign.json"
 RESULT = "result.json"
 _SHARDS = "shards"
+_RESULTS = "results"
 
 
 class CampaignDirectory(RunDirectory):
@@ -59,10 +60,9 @@ class CampaignDirectory(RunDirectory):
             return None
         return record if whole else None
 
-    def read_files(self, key: str) -> Files:
-        """Return the files of a shard that is whole."""
-        folder = self.shard_folder(key)
-        return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name != TIMING}
+    def read_file(self, key: str, name: str) -> bytes:
+        """Return one file of a shard that is whole."""
+        return (self.shard_folder(key) / name).read_bytes()
 
     def read_timing(self, key: str) -> dict[str, Any]:
         """Return when, where and in what time a shard was computed; empty where nothing is known."""
@@ -72,41 +72,18 @@ class CampaignDirectory(RunDirectory):
             return {}
         return timing if isinstance(timing, dict) else {}
 
-    def sweep_shards(self) -> None:
-        """Remove the temporary folders that a killed process left."""
-        for leftover in (self.path / _SHARDS).glob("*/.*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+    def sweep_leftovers(self) -> None:
+        """Remove the temporary files and folders that a killed process left."""
+        for name in (SUMMARY, PLAN, MARKER, TIMING):
+            for leftover in self.path.glob(f".{Path(name).stem}-*.json"):
+                leftover.unlink(missing_ok=True)
+        for pattern in (f"{_SHARDS}/*/.*", f"{_RESULTS}/*/*/.*"):
+            for leftover in self.path.glob(pattern):
+                shutil.rmtree(leftover, ignore_errors=True)
 
 
-def plan_json(cells: list[Cell]) -> list[dict[str, Any]]:
-    """Return cells as JSON values."""
-    return [
-        {
-            "model": cell.model,
-            "attack": cell.attack,
-            "title": cell.title,
-            "epsilon": cell.epsilon,
-            "seed": cell.seed,
-            "parameters": dict(cell.parameters),
-            "oracle": cell.oracle,
-            "shards": [
-                {
-                    "key": shard.key,
-                    "first": shard.first,
-                    "count": shard.count,
-                    "targets": [list(pair) for pair in shard.targets],
-                    "resource": shard.resource,
-                    "after": shard.after,
-                }
-                for shard in cell.shards
-            ],
-        }
-        for cell in cells
-    ]
-
-
-def read_plan(path: Path) -> tuple[dict[str, Any], list[Cell]]:
-    """Read the plan of a campaign's folder: what was asked for, and the cells.
+def read_plan(path: Path) -> tuple[dict[str, Any], Plan]:
+    """Read the plan of a campaign's folder: what was asked for, and all pieces of it.
 
     Raises:
         InputError: The folder is no campaign's, or the plan is damaged.
@@ -117,16 +94,8 @@ def read_plan(path: Path) -> tuple[dict[str, Any], list[Cell]]:
         raise InputError(f"{path} has no plan yet: the campaign was still compiling its models")
     document = read_json(path / PLAN)
     try:
-        return document["about"], [_cell(values) for values in document["cells"]]
+        return document["about"], Plan.from_json(document["plan"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path / PLAN} is damaged: {type(error).__name__}: {error}", hint="start the campaign again"
         ) from error
-
-
-def _cell(values: dict[str, Any]) -> Cell:
-    shards = tuple(
-        Shard(**{**shard, "targets": tuple((name, count) for name, count in shard["targets"])})
-        for shard in values["shards"]
-    )
-    return Cell(**{**values, "shards": shards})

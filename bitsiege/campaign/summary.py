@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from bitsiege.campaign.plan import Cell
+from bitsiege.campaign.plan import Cell, Plan
 from bitsiege.statistics import clopper_pearson, wilson
 
-VERSION = 1
+VERSION = 2
 _SETS = ("clean", "adversarial")
 _SUMS = ("count", "correct", "diverging_images", "diverging_logits")
 
@@ -20,33 +20,35 @@ Record = Mapping[str, Any]
 
 def summarise(
     about: Mapping[str, Any],
-    cells: Iterable[Cell],
+    plan: Plan,
     find: Callable[[str], Record | None],
     merged: Callable[[Cell], Mapping[str, Any] | None],
 ) -> dict[str, Any]:
     """Return what ``campaign.json`` holds.
 
     Args:
-        about: Name, data, models, replay and configuration, as the plan holds them.
-        cells: The plan.
+        about: Name, data, models, sources, replay and configuration, as the plan holds them.
+        plan: All pieces.
         find: Returns the record of a shard, or None while it isn't there.
         merged: Returns what the merging of a finished cell added, or None.
     """
-    results: list[dict[str, Any]] = []
-    done = total = 0
-    for cell in cells:
+
+    def summed(cell: Cell) -> dict[str, Any]:
         records = [record for shard in cell.shards if (record := find(shard.key)) is not None]
         extra = merged(cell) if len(records) == len(cell.shards) else None
-        results.append(cell_summary(cell, records, list(about["replay"]["targets"])) | dict(extra or {}))
-        done, total = done + len(records), total + len(cell.shards)
+        return cell_summary(cell, records, list(about["replay"]["targets"])) | dict(extra or {})
+
+    results = [summed(cell) for cell in plan.cells]
+    there = [find(shard.key) is not None for _, shard, _ in plan.pieces()]
     return {
         "version": VERSION,
         "kind": "campaign",
         **about,
-        "finished": done == total,
-        "shards": {"done": done, "total": total},
+        "finished": all(there),
+        "shards": {"done": sum(there), "total": len(there)},
         "divergences": sum(result["divergences"] for result in results),
         "results": results,
+        "crafted": [summed(cell) for cell in plan.crafted],
     }
 
 
@@ -67,12 +69,13 @@ def cell_summary(cell: Cell, records: list[Record], order: list[str]) -> dict[st
         "model": cell.model,
         "attack": cell.attack,
         "title": cell.title,
+        "source": cell.source,
         "epsilon": cell.epsilon,
         "seed": cell.seed,
         "parameters": replay.get("parameters", dict(cell.parameters)),
         "norm": replay.get("norm"),
         "directory": cell.folder,
-        "images": sum(shard.count for shard in cell.shards if not shard.after),
+        "images": sum(shard.count for shard in cell.with_images),
         "images_done": sum(record["count"] for record in crafted),
         "finished": len(records) == len(cell.shards),
         "succeeded": sum(record["crafted"]["succeeded"] for record in crafted),

@@ -8,20 +8,22 @@ import platform
 import tempfile
 import threading
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from attacks.archive import load_attack
-from bitsiege.campaign.answers import ANSWERS, Playback, answers_bytes, read_answers, recorder
+from attacks.archive import AttackArchive, load_attack
+from bitsiege.campaign.answers import ANSWERS, Playback, Recorder, answers_bytes, read_answers, recorder
 from bitsiege.campaign.bench import Bench, bench_for
 from bitsiege.campaign.digests import bytes_digest, code_digests
-from bitsiege.crafting import DEFAULT_ORACLE, craft
+from bitsiege.campaign.known import CLEAN, clean_bytes, read_clean
+from bitsiege.crafting import DEFAULT_ORACLE, Gradient, craft, craft_on
 from bitsiege.progress import SilentProgress
 from bitsiege.replaying import replay_limited
 from bitsiege.targets import draws_weights
@@ -29,7 +31,7 @@ from export.errors import InputError
 from export.graph import IntArray
 from hw.target import ImageArray, Target
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 ARCHIVE = "attack.npz"
 RECORD = "shard.json"
 TIMING = "timing.json"
@@ -41,14 +43,26 @@ Files = dict[str, bytes]
 _one_at_a_time = threading.Lock()
 
 
+class Role(StrEnum):
+    """What a shard does.
+
+    ``attack`` crafts images, or takes those that are crafted, and lets targets judge them; ``clean`` asks
+    targets for the originals.
+    """
+
+    ATTACK = "attack"
+    CLEAN = "clean"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Work:
     """What a worker needs beside the build.
 
     Attributes:
         key: Of the shard.
-        build: Digest of the build's files.
-        attack: Name of the attack.
+        build: Digest of the files of the build, or of the source where no target computes.
+        role: What to do.
+        attack: Name of the attack; empty where nothing is crafted.
         parameters: Its parameters, eps and seed included.
         oracle: Target that a black-box attack asks; empty for an attack that asks none.
         images: uint8 ``(N, H, W, C)``.
@@ -57,11 +71,14 @@ class Work:
         targets: Who computes, and how many of the images; the first one is compared with.
         draw_seed: Of drawn weights.
         code: Digest of the code that made the key; a worker with other code refuses.
-        crafted: Files of the shard that crafted the images, where a board only has to compute them.
+        crafted: The archive, where another shard crafted it.
+        baseline: Answers of the shard whose first target is compared with, where that is another one's.
+        clean: What the targets answered to the originals.
     """
 
     key: str
     build: str
+    role: str
     attack: str
     parameters: Mapping[str, Any]
     oracle: str
@@ -71,7 +88,9 @@ class Work:
     targets: tuple[tuple[str, int], ...]
     draw_seed: int
     code: str
-    crafted: Files | None = None
+    crafted: bytes | None = None
+    baseline: bytes | None = None
+    clean: bytes | None = None
 
 
 def compute(work: Work, build: Path | bytes, cache_dir: Path | None = None) -> Files:
@@ -79,7 +98,7 @@ def compute(work: Work, build: Path | bytes, cache_dir: Path | None = None) -> F
 
     Args:
         work: What to do.
-        build: The build's folder, or its files as `bench.pack_build` makes them.
+        build: The folder of the build or source, or its files as `bench.pack_build` makes them.
         cache_dir: Where native code is kept.
 
     Returns:
@@ -108,58 +127,124 @@ def compute(work: Work, build: Path | bytes, cache_dir: Path | None = None) -> F
 
 
 def _compute(work: Work, bench: Bench, folder: Path) -> tuple[Files, dict[str, float]]:
-    archive_path = folder / ARCHIVE
+    if work.role == Role.CLEAN:
+        files, record = _ask_for_originals(work, bench), {}
+        seconds: dict[str, float] = {}
+    else:
+        files, record, seconds = _attack(work, bench, folder)
+    about = {
+        "version": FORMAT_VERSION,
+        "key": work.key,
+        "role": work.role,
+        "first": work.first,
+        "count": len(work.images),
+        "files": {name: bytes_digest(data) for name, data in files.items()},
+    }
+    return {**files, RECORD: _json({**about, **record})}, seconds
+
+
+def _ask_for_originals(work: Work, bench: Bench) -> Files:
+    answers = {
+        name: bench.target(name, work.draw_seed).infer(work.images[:count], work.first)
+        for name, count in work.targets
+    }
+    return {CLEAN: clean_bytes(answers)}
+
+
+def _attack(work: Work, bench: Bench, folder: Path) -> tuple[Files, dict[str, Any], dict[str, float]]:
+    """Return a shard's files, its part of the record, and the seconds that each target took."""
+    path = folder / ARCHIVE
     made: dict[str, Any] = {}
+    files: Files = {}
     if work.crafted is None:
-        made = craft(
-            bench.build,
+        made = _craft(work, bench, path)
+        files[ARCHIVE] = path.read_bytes()
+    else:
+        path.write_bytes(work.crafted)
+    if not work.targets:
+        return files, {"crafted": made, "replay": {"targets": []}}, {}
+    archive = load_attack(path)
+    known = {} if work.clean is None else read_clean(work.clean)
+    recorders = [
+        recorder(
+            bench.target(name, work.draw_seed),
+            first_frame=work.first,
+            known=(work.images[:count], known[name]) if name in known else None,
+        )
+        for name, count in work.targets
+    ]
+    replay, seconds = _replay(work, bench, archive, recorders, folder)
+    answers = {part.name: part.answers() for part in recorders}
+    files[ANSWERS] = answers_bytes(answers)
+    if work.crafted is not None and work.baseline is None:
+        first = next(iter(answers.values()))
+        made = _judged(archive, first.adversarial.labels)
+    return files, {"crafted": made, "replay": replay}, seconds
+
+
+def _craft(work: Work, bench: Bench, path: Path) -> dict[str, Any]:
+    shared: dict[str, Any] = {"progress": SilentProgress(), "first_index": work.first}
+    if not work.targets:
+        module, origin, digest = bench.source
+        return craft_on(
+            Gradient(module=module, origin=origin, source_hash=digest),
             work.attack,
             work.parameters,
             work.images,
             work.labels,
-            archive_path,
-            progress=SilentProgress(),
-            first_index=work.first,
-            oracle=work.oracle or DEFAULT_ORACLE,
-            cache_dir=bench.cache_dir,
-            draw_seed=work.draw_seed,
+            path,
+            **shared,
         )
-    else:
-        archive_path.write_bytes(work.crafted[ARCHIVE])
-    archive = load_attack(archive_path)
-    recorders = [
-        recorder(bench.target(name, work.draw_seed), first_frame=work.first) for name, _ in work.targets
-    ]
+    return craft(
+        bench.build,
+        work.attack,
+        work.parameters,
+        work.images,
+        work.labels,
+        path,
+        oracle=work.oracle or DEFAULT_ORACLE,
+        cache_dir=bench.cache_dir,
+        draw_seed=work.draw_seed,
+        **shared,
+    )
+
+
+def _replay(
+    work: Work, bench: Bench, archive: AttackArchive, recorders: Sequence[Recorder], folder: Path
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Let the targets judge, beside the baseline of another shard where there is one."""
     asked: list[Target] = [*recorders]
-    if work.crafted is not None:
-        (folder / ANSWERS).write_bytes(work.crafted[ANSWERS])
-        baseline, answers = next(iter(read_answers(folder / ANSWERS).items()))
-        asked.insert(0, Playback(baseline, answers, archive))
+    if work.baseline is not None:
+        (folder / ANSWERS).write_bytes(work.baseline)
+        name, answers = next(iter(read_answers(folder / ANSWERS).items()))
+        asked.insert(0, Playback(name, answers, archive))
     report = replay_limited(
         archive,
         asked,
         graph_hash=bench.build.graph_hash,
         limits={name: count for name, count in work.targets if count < len(archive)},
         trace=True,
+        transfer=work.crafted is not None,
         progress=SilentProgress(),
         label=work.key,
         draw_seed=work.draw_seed if draws_weights(bench.build.graph) else None,
     )
     replay, seconds = timeless(report.to_json())
     replay["targets"] = [entry for entry in replay["targets"] if entry["target"] in dict(work.targets)]
-    files = {ANSWERS: answers_bytes({part.name: part.answers() for part in recorders})}
-    if work.crafted is None:
-        files[ARCHIVE] = archive_path.read_bytes()
-    record = {
-        "version": FORMAT_VERSION,
-        "key": work.key,
-        "first": work.first,
-        "count": len(archive),
-        "crafted": made,
-        "replay": replay,
-        "files": {name: bytes_digest(data) for name, data in files.items()},
+    return replay, seconds
+
+
+def _judged(archive: AttackArchive, labels: IntArray) -> dict[str, Any]:
+    """What `bitsiege.crafting.craft` says of images, for images that were crafted elsewhere."""
+    reached = labels != archive.labels if archive.targets is None else labels == archive.targets
+    return {
+        "attack": archive.attack,
+        "images": len(archive),
+        "succeeded": int(reached.sum()),
+        "origin": archive.origin,
+        "source_hash": archive.graph_hash,
+        "queries": None if archive.queries is None else float(archive.queries.mean()),
     }
-    return {**files, RECORD: _json(record)}, seconds
 
 
 def timeless(replay: dict[str, Any]) -> tuple[dict[str, Any], dict[str, float]]:

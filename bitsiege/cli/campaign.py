@@ -151,8 +151,11 @@ def _table(summary: dict[str, Any]) -> Table:
 
 
 def _rows(result: dict[str, Any]) -> list[tuple[str, ...]]:
+    from bitsiege.campaign.plan import attack_text
+
     epsilon = "–" if result["epsilon"] is None else f"{result['epsilon']:g}"
-    name, of = (result["model"], result["title"]), (epsilon, str(result["seed"]))
+    attack = attack_text(result["title"], result["source"])
+    name, of = (result["model"], attack), (epsilon, str(result["seed"]))
     if not result["targets"]:
         return [(*name, "–", *of, f"0/{result['images']}", "–", "–", "", "–")]
     rows: list[tuple[str, ...]] = []

@@ -21,9 +21,7 @@ def replay(
     ],
     build: Annotated[
         Path,
-        typer.Option(
-            "--build", metavar="BUILD", help="The network that it was made for.", show_default=False
-        ),
+        typer.Option("--build", metavar="BUILD", help="The network that computes.", show_default=False),
     ],
     targets: Annotated[
         str,
@@ -45,13 +43,18 @@ def replay(
             "--limit", metavar="NAME=N", help="A slow target sees the first N images only; repeatable."
         ),
     ] = None,
+    transfer: Annotated[
+        bool,
+        typer.Option("--transfer", help="Let BUILD judge an attack that was made for another network."),
+    ] = False,
     draw_seed: DrawSeed = 0,
     cache_dir: CacheDir = None,
     json: Json = False,
 ) -> int:
     """Replay clean and adversarial images on several targets and compare every integer logit.
 
-    The exit status is 1 when a target differs from the first one; REPLAY.json is written all the same.
+    The exit status is 1 when a target differs from the first one; REPLAY.json is written all the same. It has
+    the hash of the network that computes and of the one that the attack was made for.
 
     [bold]Example[/bold]: bitsiege replay attack.npz --build build --targets torch,emulator,rtl -o replay.json
     """
@@ -59,7 +62,7 @@ def replay(
     from bitsiege.cli.console import progress, show, show_json
     from bitsiege.outputs import check_output
     from bitsiege.pipeline.store import write_json
-    from bitsiege.replaying import replay_limited
+    from bitsiege.replaying import check_judge, replay_limited
     from bitsiege.targets import (
         close_targets,
         draws_weights,
@@ -74,6 +77,7 @@ def replay(
     check_output(output, archive)
     loaded = load_build(build)
     attack = load_attack(archive)
+    check_judge(attack, loaded.graph)
     opened = []
     try:
         opened.extend(
@@ -86,6 +90,7 @@ def replay(
                 graph_hash=loaded.graph_hash,
                 limits=limits,
                 trace=trace,
+                transfer=transfer,
                 progress=listener,
                 label=f"replay {attack.attack}",
                 draw_seed=draw_seed if draws_weights(loaded.graph) else None,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
 
+from bitsiege.campaign.plan import attack_text
+from bitsiege.campaign.summary import VERSION
 from bitsiege.comparing.snapshot import CLEAN, Hardware, Place, Score, Snapshot, budget_text
 from bitsiege.pipeline.store import read_json
 from bitsiege.report.model import Point, Report
@@ -50,8 +53,11 @@ def _parse(path: Path, folder: Path | None) -> Snapshot:
 
 
 def _campaign(path: Path, document: dict[str, Any], folder: Path | None) -> Snapshot:
-    if document["version"] != 1:
-        raise InputError(f"{path} has version {document['version']!r}, this program reads 1")
+    if document["version"] != VERSION:
+        raise InputError(
+            f"{path} has version {document['version']!r}, this program reads {VERSION}",
+            hint="compute the campaign again, or compare with the program that made it",
+        )
     if document["finished"] is not True:
         shards = document["shards"]
         raise InputError(
@@ -60,13 +66,13 @@ def _campaign(path: Path, document: dict[str, Any], folder: Path | None) -> Snap
         )
     scores: dict[Place, Score] = {}
     for result in document["results"]:
-        outcomes = _Outcomes(None if folder is None else folder / result["directory"])
+        outcomes = _Outcomes(folder, result)
         for entry in result["targets"]:
             name = entry["target"]
             digest = result.get("images_sha256")
             place = Place(
                 model=result["model"],
-                attack=result["title"],
+                attack=attack_text(result["title"], result["source"]),
                 budget=budget_text(result["epsilon"]),
                 seed=result["seed"],
                 target=name,
@@ -94,8 +100,8 @@ def _campaign(path: Path, document: dict[str, Any], folder: Path | None) -> Snap
 class _Outcomes:
     """Image by image, what the targets of one cell answered; nothing where the files aren't there."""
 
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path | None, result: Mapping[str, Any]) -> None:
+        self._folder, self._result = folder, result
         self._read = False
         self._labels: IntArray | None = None
         self._answers: dict[str, Any] = {}
@@ -113,11 +119,13 @@ class _Outcomes:
     def _load(self) -> None:
         from attacks.archive import load_attack
         from bitsiege.campaign.answers import ANSWERS, read_answers
-        from bitsiege.campaign.work import ARCHIVE
 
-        if self._folder is not None and (self._folder / ANSWERS).is_file():
-            self._labels = load_attack(self._folder / ARCHIVE).labels
-            self._answers = dict(read_answers(self._folder / ANSWERS))
+        if self._folder is None:
+            return
+        answers = self._folder / self._result["directory"] / ANSWERS
+        if answers.is_file():
+            self._labels = load_attack(self._folder / self._result["archive"]).labels
+            self._answers = dict(read_answers(answers))
 
 
 def _score(entry: dict[str, Any], images: str, digest: str | None, outcomes: _Outcomes) -> Score:

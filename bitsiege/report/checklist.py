@@ -126,7 +126,8 @@ def _steps(view: _View) -> Verdict:
     ]
     groups: dict[tuple[str, str, str, float | None, int], dict[float, float]] = {}
     for cell in view.cells:
-        if isinstance(steps := cell.parameters.get("steps"), int) and cell.epsilon is not None:
+        own = cell.epsilon is not None and not cell.source
+        if own and isinstance(steps := cell.parameters.get("steps"), int):
             key = (cell.model, cell.attack, cell.norm, cell.epsilon, cell.seed)
             curve = groups.setdefault(key, {})
             curve[steps] = min(cell.attacked[0].accuracy, curve.get(steps, 1.0))
@@ -164,7 +165,11 @@ def _black_box(view: _View) -> Verdict:
 
 def _transfer(view: _View) -> Verdict:
     if any(cell.access == TRANSFER for cell in view.cells):
-        names = _names(cell.attack for cell in view.cells if cell.access == TRANSFER)
+        names = _names(
+            f"{cell.attack} from {cell.source}" if cell.source else cell.attack
+            for cell in view.cells
+            if cell.access == TRANSFER
+        )
         return view.every_model(
             lambda cells: any(cell.access == TRANSFER for cell in cells), names, "no images of other models"
         )

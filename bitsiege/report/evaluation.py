@@ -53,6 +53,7 @@ class CellResult(Record):
         model: Name of the model.
         attack: Name of the attack.
         title: Its name in the results.
+        source: Network that the images were crafted on, if it is another one.
         access: What the attacker sees: gradients, scores, labels, another model, or nothing.
         norm: What its budget measures.
         epsilon: Its budget; None where it looks for the smallest change.
@@ -74,6 +75,7 @@ class CellResult(Record):
     model: str
     attack: str
     title: str
+    source: str = ""
     access: str
     norm: str
     epsilon: float | None
@@ -182,6 +184,40 @@ class Forms(Record):
     grid_success: float | None
 
 
+class TransferRow(Record):
+    """The images of one network.
+
+    Attributes:
+        source: Name of the network that they were crafted on.
+        shares: What each model gets right of them; None where it has not judged them.
+        itself: What the network itself gets right of them, if it is none of the models; None otherwise.
+    """
+
+    source: str
+    shares: tuple[Share | None, ...]
+    itself: Share | None = None
+
+
+class TransferMatrix(Record):
+    """One attack at one budget: networks that make images by models that judge them.
+
+    Attributes:
+        title: Name of the attack in the results.
+        norm: What the budget measures.
+        epsilon: Its budget; None where it looks for the smallest change.
+        seeds: A share is the mean over these.
+        models: The judges, in the order of the shares.
+        rows: One for each network that images were crafted on; a model's own are the attack on itself.
+    """
+
+    title: str
+    norm: str
+    epsilon: float | None
+    seeds: tuple[int, ...]
+    models: tuple[str, ...]
+    rows: tuple[TransferRow, ...]
+
+
 class Picture(Example):
     """One attacked image of the gallery.
 
@@ -208,6 +244,7 @@ class Campaign(Record):
         models: The networks.
         cells: The results, in the order of the plan.
         worst: All attacks together, by model and norm.
+        transfers: Images of each network, judged by each model.
         forms: Attacks that have a published form, beside their grid form.
         pictures: Images for the gallery.
         config: The campaign's configuration.
@@ -225,6 +262,7 @@ class Campaign(Record):
     models: tuple[ModelInfo, ...]
     cells: tuple[CellResult, ...]
     worst: tuple[WorstCase, ...]
+    transfers: tuple[TransferMatrix, ...] = ()
     forms: tuple[Forms, ...]
     pictures: tuple[Picture, ...]
     config: dict[str, Any]

@@ -7,8 +7,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from bitsiege.campaign.plan import attack_text
 from bitsiege.report.distance import norm_sign
-from bitsiege.report.evaluation import Campaign, CellResult, Evaluation, WorstCase
+from bitsiege.report.evaluation import Campaign, CellResult, Evaluation, TransferMatrix, WorstCase
 from bitsiege.report.findingpage import finding_views
 from bitsiege.report.page import JSON_NAME, PAGE_NAME, picture_card, template
 from bitsiege.report.panels import accuracy_key, accuracy_panels, query_panels
@@ -42,8 +43,8 @@ def distance_text(value: float | None) -> str:
     return "more than half resist" if value is None else f"{value:.3g}"
 
 
-def cell_budget(cell: CellResult) -> str:
-    """Return a cell's budget as people write it."""
+def cell_budget(cell: CellResult | TransferMatrix) -> str:
+    """Return the budget of a cell or of a matrix as people write it."""
     return norm_sign(cell.norm) + (" smallest" if cell.epsilon is None else f" ε = {cell.epsilon:g}")
 
 
@@ -56,6 +57,8 @@ def _campaign_views(campaign: Campaign) -> dict[str, Any]:
         "columns": _columns(campaign),
         "robust": {(case.model, case.norm): case for case in campaign.worst},
         "points": _points(campaign.worst),
+        "masked_transfers": _beaten(campaign),
+        "attack_text": attack_text,
         "cards": [picture_card(picture) for picture in campaign.pictures],
         "replayed": _targets(campaign),
         "logits": _logits(campaign),
@@ -71,6 +74,21 @@ def _columns(campaign: Campaign) -> list[tuple[str, float]]:
     found = {(case.norm, point.epsilon) for case in campaign.worst for point in case.points}
     order = list(dict.fromkeys(case.norm for case in campaign.worst))
     return sorted(found, key=lambda pair: (order.index(pair[0]), pair[1]))
+
+
+def _beaten(campaign: Campaign) -> set[tuple[str, str, float | None, str, str]]:
+    """Places of the matrices where images from elsewhere leave less than the attack on the model itself."""
+    found: set[tuple[str, str, float | None, str, str]] = set()
+    for matrix in campaign.transfers:
+        rows = {row.source: row.shares for row in matrix.rows}
+        for place, model in enumerate(matrix.models):
+            own = rows[model][place] if model in rows else None
+            found |= {
+                (matrix.title, matrix.norm, matrix.epsilon, source, model)
+                for source, shares in rows.items()
+                if own is not None and (other := shares[place]) is not None and other.accuracy < own.accuracy
+            }
+    return found
 
 
 def _points(cases: tuple[WorstCase, ...]) -> dict[tuple[str, str, float], Any]:

@@ -17,7 +17,7 @@ def pair_forms(cells: Iterable[CellResult]) -> tuple[Forms, ...]:
     """
     groups: dict[str, dict[str, list[CellResult]]] = {}
     for cell in cells:
-        if cell.success is not None:
+        if cell.success is not None and not cell.source:
             form = _FLOAT if cell.float_success is not None else _GRID
             groups.setdefault(_key(cell), {}).setdefault(form, []).append(cell)
     return tuple(_forms(group[_FLOAT], group.get(_GRID, [])) for group in groups.values() if _FLOAT in group)

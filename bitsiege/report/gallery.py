@@ -69,7 +69,7 @@ def _picture(
     original, adversarial = archive.originals[place], archive.adversarial[place]
     return Picture(
         model=cell.model,
-        attack=cell.title,
+        attack=cell.text,
         epsilon=archive.eps,
         norm=archive.norm,
         bounded=cell.epsilon is not None,

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attacks.archive import load_attack
 from bitsiege.campaign.answers import ANSWERS, read_answers
 from bitsiege.campaign.job import campaign_status
-from bitsiege.campaign.merge import join_archives
+from bitsiege.campaign.merge import cell_archive
 from bitsiege.campaign.store import MARKER, CampaignDirectory, read_plan
-from bitsiege.campaign.work import ARCHIVE
-from bitsiege.report.access import access_of, norm_of
+from bitsiege.report.access import TRANSFER, access_of, norm_of
 from bitsiege.report.distance import (
     BoolArray,
     FloatArray,
@@ -27,6 +25,7 @@ from bitsiege.report.distance import (
 from bitsiege.report.evaluation import Campaign, CellResult, Curve, ModelInfo, Share, TargetShare
 from bitsiege.report.forms import pair_forms
 from bitsiege.report.gallery import Gallery
+from bitsiege.report.transfers import transfer_matrices
 from bitsiege.report.worst import Worst, share
 from bitsiege.targets import draws_weights
 from export.errors import InputError
@@ -106,16 +105,16 @@ def gather_campaign(path: Path) -> tuple[str, Campaign]:
 
 
 def _gather(path: Path) -> tuple[str, Campaign]:
-    about, cells = read_plan(path)
+    about, plan = read_plan(path)
     status = campaign_status(path)
     directory = CampaignDirectory(path)
     found = _Found()
-    for cell, summary in zip(cells, status["results"], strict=True):
+    for cell, summary in zip(plan.cells, status["results"], strict=True):
         images = read_cell(directory, cell)
         found.results.append(_result(cell, summary, images))
         if images is not None:
             worst = found.worst.setdefault(cell.model, Worst(about["data"]))
-            worst.add(cell.title, images.index, {norm: images.broken(norm) for norm in worst.norms})
+            worst.add(cell.text, images.index, {norm: images.broken(norm) for norm in worst.norms})
             found.gallery.add(cell, images.archive, images.before, images.after, images.index)
     results = tuple(found.results)
     return str(about["name"]), Campaign(
@@ -131,6 +130,7 @@ def _gather(path: Path) -> tuple[str, Campaign]:
         models=tuple(_model(path, facts, found.worst.get(facts["name"])) for facts in about["models"]),
         cells=results,
         worst=tuple(case for model, worst in found.worst.items() for case in worst.cases(model, results)),
+        transfers=transfer_matrices(results, status["crafted"], [facts["name"] for facts in about["models"]]),
         forms=pair_forms(results),
         pictures=found.gallery.pictures(),
         config=about["config"],
@@ -143,17 +143,15 @@ def read_cell(directory: CampaignDirectory, cell: Cell) -> CellImages | None:
     Raises:
         InputError: A file is damaged.
     """
-    shards = [
-        shard for shard in cell.shards if not shard.after and directory.read_record(shard.key) is not None
-    ]
+    shards = [shard for shard in cell.with_images if directory.read_record(shard.key) is not None]
     if not shards:
         return None
     folders = [directory.shard_folder(shard.key) for shard in shards]
-    # The first target computes everywhere, so its answers are in the shard that crafts.
+    # The first target computes everywhere, so its answers are in the shard with the images.
     answers = [next(iter(read_answers(folder / ANSWERS).values())) for folder in folders]
     return CellImages(
         index=np.concatenate([np.arange(shard.first, shard.first + shard.count) for shard in shards]),
-        archive=join_archives([load_attack(folder / ARCHIVE) for folder in folders], cell.folder),
+        archive=cell_archive(directory, cell, shards),
         before=np.concatenate([part.clean.labels for part in answers]),
         after=np.concatenate([part.adversarial.labels for part in answers]),
     )
@@ -179,16 +177,17 @@ def _result(cell: Cell, summary: Mapping[str, Any], images: CellImages | None) -
         bits = images.archive.float_success
         facts = {
             "success": float(images.reached.mean()),
-            "float_success": None if bits is None else float(bits.mean()),
+            "float_success": None if bits is None or cell.source else float(bits.mean()),
             "median_distance": median_distance(broken),
             "distances": accuracy_over_distance(broken) if cell.epsilon is None else (),
-            "queries": query_curve(images),
+            "queries": () if cell.source else query_curve(images),
         }
     return CellResult(
         model=cell.model,
         attack=cell.attack,
         title=cell.title,
-        access=access_of(cell.attack, black_box=images is not None and images.archive.queries is not None),
+        source=cell.source,
+        access=_access(cell, images),
         norm=norm,
         epsilon=cell.epsilon,
         seed=cell.seed,
@@ -201,6 +200,12 @@ def _result(cell: Cell, summary: Mapping[str, Any], images: CellImages | None) -
         queries_mean=summary["queries_mean"],
         **facts,
     )
+
+
+def _access(cell: Cell, images: CellImages | None) -> str:
+    if cell.source:
+        return TRANSFER
+    return access_of(cell.attack, black_box=images is not None and images.archive.queries is not None)
 
 
 def _target(entry: Mapping[str, Any], images: str) -> TargetShare:

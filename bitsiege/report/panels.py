@@ -24,7 +24,7 @@ def accuracy_key(campaign: Campaign) -> Markup:
     """Return what the lines of all panels mean."""
     entries = [Series(name=TOGETHER, points=(), strong=True)]
     for title in _titles(campaign):
-        cells = [cell for cell in campaign.cells if cell.title == title and cell.attacked]
+        cells = [cell for cell in campaign.cells if cell.title == title and cell.attacked and not cell.source]
         if cells:
             smallest = all(cell.epsilon is None for cell in cells)
             entries.append(_series(campaign, cells, staircase=smallest, name=f"{title} ({cells[0].access})"))
@@ -53,7 +53,7 @@ def _panel(campaign: Campaign, case: WorstCase) -> Markup:
     own = [
         cell
         for cell in campaign.cells
-        if cell.model == case.model and cell.norm == case.norm and cell.attacked
+        if cell.model == case.model and cell.norm == case.norm and cell.attacked and not cell.source
     ]
     bounded = [cell for cell in own if cell.epsilon is not None]
     epsilons = sorted({cell.epsilon for cell in bounded if cell.epsilon is not None})

@@ -20,7 +20,7 @@ from hw.build import load_build
 from hw.reference import ReferenceTarget
 from quant_models.data import load_dataset
 
-SHARDS = 5 * 3
+SHARDS = 5 * 3 + 3
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_a_damaged_shard_and_a_damaged_result_are_made_again(
     path = tmp_path / "run"
     words = ("campaign", campaign_file, "--out", path, "--jobs", 1)
     assert bitsiege(*words).status == 0
-    (cell, *_) = read_plan(path)[1]
+    (cell, *_) = read_plan(path)[1].cells
     with (CampaignDirectory(path).shard_folder(cell.shards[1].key) / "attack.npz").open("ab") as stream:
         stream.write(b"x")
     (path / cell.folder / "replay.json").write_text("{}")
@@ -125,7 +125,7 @@ def test_a_damaged_shard_and_a_damaged_result_are_made_again(
 def test_the_status_of_a_part(bitsiege, campaign_file: Path, tmp_path: Path, finished: Path):
     path = tmp_path / "run"
     assert bitsiege("campaign", campaign_file, "--out", path, "--jobs", 1).status == 0
-    (cell, *_) = read_plan(path)[1]
+    (cell, *_) = read_plan(path)[1].cells
     for shard in cell.shards[1:]:
         (CampaignDirectory(path).shard_folder(shard.key) / "shard.json").unlink()
     part = bitsiege("campaign", "--status", path, "--json")
@@ -145,7 +145,7 @@ def test_another_setting_keeps_the_shards_that_it_does_not_touch(
     assert bitsiege("campaign", campaign_file, "--out", path, "--jobs", 1).status == 0
     other.write_text(campaign_file.read_text().replace("[0.05, 0.1]", "[0.05, 0.2]"))
     more = bitsiege("campaign", other, "--out", path, "--jobs", 1)
-    assert f"{3 * 3} of {SHARDS} shards are there already" in more.err
+    assert f"{3 * 3 + 3} of {SHARDS} shards are there already" in more.err
 
 
 def test_a_divergence_is_counted_and_placed(
