@@ -12,7 +12,7 @@ from export.errors import InputError
 from export.graph import DataflowGraph, IntArray
 from hw.build import Build
 from hw.target import ImageArray, Target, TargetKind
-from hw.targets import HARDWARE_TARGETS, open_target
+from hw.targets import HARDWARE_TARGETS, REMOTE_PREFIX, open_target
 
 TORCH = "torch"
 # The order in which people read them: from the model to the hardware.
@@ -44,14 +44,25 @@ def known_targets() -> tuple[str, ...]:
 
 def check_target(name: str) -> None:
     """Raise `InputError` unless the target is known."""
-    known = known_targets()
-    if name not in known:
+    known = (*known_targets(), f"{REMOTE_PREFIX}NAME")
+    if name.startswith(REMOTE_PREFIX) and name != REMOTE_PREFIX:
+        return
+    if name not in known[:-1]:
         near = get_close_matches(name, known, n=1)
         guess = f"did you mean {near[0]}? " if near else ""
         raise InputError(f"there is no target {name!r}", hint=f"{guess}known: {', '.join(known)}")
 
 
-def open_any_target(name: str, build: Build, *, cache_dir: Path | None = None, draw_seed: int = 0) -> Target:
+def open_any_target(
+    name: str,
+    build: Build,
+    *,
+    cache_dir: Path | None = None,
+    draw_seed: int = 0,
+    boards: Path | None = None,
+    journal: Path | None = None,
+    subject: str = "",
+) -> Target:
     """Open a target of a build.
 
     Args:
@@ -59,16 +70,21 @@ def open_any_target(name: str, build: Build, *, cache_dir: Path | None = None, d
         build: The compiled network.
         cache_dir: Where native code is kept; None for the user's cache folder.
         draw_seed: Of weights that are drawn for each frame, below 2**32.
+        boards: The file that lists boards; None for the user's own.
+        journal: Folder in which a board's answers are kept, see `hw.remote.RemoteTarget`.
+        subject: What such a journal is about.
 
     Raises:
         InputError: An unknown target, or the build lacks what it needs, or the target can't draw weights.
-        ToolError: A compiler or simulator is missing.
+        ToolError: A compiler or simulator is missing, or a board can't be reached.
     """
     check_target(name)
     if name == TORCH:
         from attacks.torch_target import TorchTarget
 
         return TorchTarget(load_module(build), build.graph, seed=draw_seed)
+    if name.startswith(REMOTE_PREFIX):
+        return open_target(name, build, boards=boards, seed=draw_seed, journal=journal, subject=subject)
     options: dict[str, Any] = {}
     if cache_dir is not None and name in ("emulator", "timing", "rtl", "netlist"):
         options["cache_dir"] = cache_dir

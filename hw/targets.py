@@ -68,24 +68,32 @@ _OPENERS: dict[str, Callable[..., Target]] = {
 }
 
 HARDWARE_TARGETS = tuple(_OPENERS)
+REMOTE_PREFIX = "remote:"
+"""``remote:NAME`` is the board of that name."""
 
 
 def open_target(name: str, build: Build, **options: Any) -> Target:
     """Open a target of a build.
 
     Args:
-        name: One of `HARDWARE_TARGETS`.
+        name: One of `HARDWARE_TARGETS`, or ``remote:`` and the name of a board.
         build: From `hw.build.load_build`.
         options: Keyword arguments of the target's class, such as ``cache_dir`` or ``workers`` of ``rtl``.
 
     Raises:
         InputError: No such target, or the build lacks what it needs.
-        ToolError: A compiler or simulator is missing.
+        ToolError: A compiler or simulator is missing, or a board can't be reached.
     """
+    if name.startswith(REMOTE_PREFIX):
+        from hw.remote import RemoteTarget
+
+        return RemoteTarget(build, name.removeprefix(REMOTE_PREFIX), **options)
     if name not in _OPENERS:
         nearest = difflib.get_close_matches(name, HARDWARE_TARGETS, n=1)
         guess = f"did you mean {nearest[0]}? " if nearest else ""
         raise InputError(
-            f"there is no target {name!r}", hint=f"{guess}targets: {', '.join(HARDWARE_TARGETS)}", target=name
+            f"there is no target {name!r}",
+            hint=f"{guess}targets: {', '.join(HARDWARE_TARGETS)}, remote:NAME",
+            target=name,
         )
     return _OPENERS[name](build, **options)
