@@ -21,21 +21,21 @@ from hw.vivado.wrapper import TOP, WRAPPER, wrapper_text
 PROJECT = "project"
 ANSWERS = "known_answers.npz"
 SETTINGS = "settings.json"
-_DRIVER = Path(__file__).parent.parent / "pynq"
-_PACKAGE = "bitsiege_pynq"
+_HARDWARE = Path(__file__).parent.parent
+_ON_THE_BOARD = {"bitsiege_pynq": _HARDWARE / "pynq", "bitsiege_boardserver": _HARDWARE / "boardserver"}
 _PYPROJECT = f"""\
 [build-system]
 requires = ["setuptools"]
 build-backend = "setuptools.build_meta"
 
 [project]
-name = "{_PACKAGE.replace("_", "-")}"
+name = "bitsiege-pynq"
 version = "1"
 requires-python = ">=3.10"
 dependencies = ["numpy"]
 
 [tool.setuptools]
-packages = ["{_PACKAGE}"]
+packages = {json.dumps(list(_ON_THE_BOARD))}
 """
 _SOURCES = (".v", ".sv")
 
@@ -132,8 +132,9 @@ def refuse_foreign(path: Path) -> None:
 
 
 def copy_driver(path: Path) -> None:
-    """Copy the driver, as a package that ``pip install`` takes and that also works from its folder."""
-    shutil.copytree(_DRIVER, path / _PACKAGE, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    """Copy driver and board server, as packages that ``pip install`` takes and that run from their folder."""
+    for name, source in _ON_THE_BOARD.items():
+        shutil.copytree(source, path / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     _write(path / "pyproject.toml", _PYPROJECT)
 
 

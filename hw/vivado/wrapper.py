@@ -20,7 +20,11 @@ _PORT = re.compile(
     r"^\s*(?P<way>input|output)\s+(?:(?:wire|logic|reg)\s+)*(?:\[\s*(?P<left>[^:\]]+):\s*0\s*\]\s*)?(?P<name>\w+)\s*$"
 )
 _PARAMETER = re.compile(r"\b(?P<name>[A-Z][A-Z0-9_]*)\s*=")
-_BUSES = ("s_axil", "m_axi")
+# The kind of each bus; with short bursts nothing has to split them for a PS7, whose ports take 16 beats.
+_BUSES = {
+    "s_axil": "PROTOCOL AXI4LITE",
+    "m_axi": "PROTOCOL AXI4, MAX_BURST_LENGTH 16, SUPPORTS_NARROW_BURST 0",
+}
 ADDRESS_BITS = 32
 """Of the master: no board lets the accelerator beyond the lower 2 GiB."""
 
@@ -126,5 +130,8 @@ def _attributes(port: Port) -> str:
     for bus in _BUSES:
         if port.name.startswith(f"{bus}_"):
             wire = port.name.removeprefix(f"{bus}_").upper()
-            return f'  (* X_INTERFACE_INFO = "xilinx.com:interface:aximm:1.0 {bus} {wire}" *)\n'
+            told = f'  (* X_INTERFACE_INFO = "xilinx.com:interface:aximm:1.0 {bus} {wire}" *)\n'
+            if wire == "AWADDR":
+                told += f'  (* X_INTERFACE_PARAMETER = "{_BUSES[bus]}" *)\n'
+            return told
     return ""

@@ -43,7 +43,8 @@ def test_the_folder_is_complete_and_hashed(make_overlay: Callable):
         *(f"{name}.tcl", f"{name}.xdc", "build_ip.tcl", "build_bitstream.tcl", "check_timing.tcl"),
         *("makefile", "rtl"),
     }
-    assert {path.name for path in (overlay.path / "driver").iterdir()} == {"bitsiege_pynq", "pyproject.toml"}
+    driver = {path.name for path in (overlay.path / "driver").iterdir()}
+    assert driver == {"bitsiege_pynq", "bitsiege_boardserver", "pyproject.toml"}
     assert "187.498125 MHz" in (overlay.path / "README.md").read_text()
 
 
