@@ -1,0 +1,67 @@
+"""An overlay's folder for a board that isn't there: with a placeholder where no bitstream was built."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any, cast
+
+from export.errors import InputError
+from export.files import atomic_directory
+from hw.pynq.errors import DriverError
+from hw.pynq.manifest import FILE_NAME, Manifest, read_manifest
+from hw.pynqremote.bitfile import firmware_of, placeholder_bitstream
+
+
+def open_folder(path: Path) -> Manifest:
+    """Read an overlay's folder.
+
+    Raises:
+        InputError: It is none.
+    """
+    try:
+        return read_manifest(path)
+    except DriverError as error:
+        raise InputError(error.message, hint=error.hint or "make one with bitsiege package") from error
+
+
+def emulation_folder(overlay: Path, destination: Path) -> Manifest:
+    """Copy an overlay's folder for an emulation, with a placeholder if it has no bitstream.
+
+    Args:
+        overlay: The folder.
+        destination: Where to; a folder there is replaced.
+
+    Returns:
+        What ``overlay.json`` of the copy says.
+
+    Raises:
+        InputError: It is no overlay, or can't be written.
+    """
+    manifest = open_folder(overlay)
+    bitfile = f"{manifest.name}.bit"
+    with atomic_directory(destination) as folder:
+        shutil.copytree(overlay, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("project"))
+        if not (folder / bitfile).is_file():
+            data = placeholder_bitstream(manifest)
+            (folder / bitfile).write_bytes(data)
+            about = cast("dict[str, Any]", json.loads((folder / FILE_NAME).read_text(encoding="utf-8")))
+            about.setdefault("files", {})[bitfile] = hashlib.sha256(data).hexdigest()
+            text = json.dumps(about, indent=2) + "\n"
+            (folder / FILE_NAME).write_text(text, encoding="utf-8")
+    return open_folder(destination)
+
+
+def folder_firmware(manifest: Manifest) -> bytes:
+    """Return what PYNQ loads for the folder that a manifest was read from.
+
+    Raises:
+        InputError: Its bitstream is damaged or isn't there.
+    """
+    try:
+        path = manifest.check_file(f"{manifest.name}.bit")
+    except DriverError as error:
+        raise InputError(error.message, hint=error.hint) from error
+    return firmware_of(path.read_bytes())
