@@ -107,17 +107,17 @@ def craft(
         )
     if not isinstance(attack, QueryAttack):
         raise TypeError(f"{name} is neither a gradient nor a query attack")
-    _check_images(images)
+    check_images(images)
     pixels = np.ascontiguousarray(images)
     target = open_any_target(oracle, build, cache_dir=cache_dir, draw_seed=draw_seed)
     try:
-        with progress.task(label or _announce(attack), total=len(images)) as task:
+        with progress.task(label or announce(attack), total=len(images)) as task:
             result = attack.craft(
-                target, pixels, labels, first_index=first_index, progress=partial(_tell, task)
+                target, pixels, labels, first_index=first_index, progress=partial(tell, task)
             )
     finally:
         close_targets([target])
-    return _write(
+    return write_result(
         attack,
         result,
         pixels,
@@ -159,21 +159,21 @@ def craft_on(
     Raises:
         InputError: As `craft` says, or the attack takes no gradients.
     """
-    _check_images(images)
+    check_images(images)
     attack = make_attack(name, **parameters)
     if not isinstance(attack, GradientAttack):
         raise InputError(f"{name} asks a target, it takes no gradients", hint="attack a build with it")
     pixels = np.ascontiguousarray(images)
-    with progress.task(label or _announce(attack), total=len(images)) as task:
+    with progress.task(label or announce(attack), total=len(images)) as task:
         result = attack.craft(
             gradient.module,
             pixels,
             labels,
             first_index=first_index,
             batch_size=getattr(gradient.module, "batch_size", DEFAULT_BATCH),
-            progress=partial(_tell, task),
+            progress=partial(tell, task),
         )
-    return _write(
+    return write_result(
         attack,
         result,
         pixels,
@@ -184,20 +184,23 @@ def craft_on(
     )
 
 
-def _check_images(images: ImageArray) -> None:
+def check_images(images: ImageArray) -> None:
+    """Raise `InputError` unless there are any."""
     if len(images) == 0:
         raise InputError("there are no images to attack")
 
 
-def _announce(attack: Attack) -> str:
+def announce(attack: Attack) -> str:
+    """Return what an attack is called while it works."""
     return attack.name if attack.eps is None else f"{attack.name} eps {attack.eps:g}"
 
 
-def _tell(task: Task, done: int, total: int) -> None:
+def tell(task: Task, done: int, total: int) -> None:
+    """Pass on how many images are done."""
     task.update(done, total=total)
 
 
-def _write(
+def write_result(
     attack: Attack,
     result: AttackResult,
     pixels: ImageArray,
@@ -207,6 +210,7 @@ def _write(
     source_hash: str,
     origin: str,
 ) -> dict[str, Any]:
+    """Write what an attack found; returns what `craft` does."""
     archive = make_archive(
         attack, result, originals=pixels, labels=labels, graph_hash=source_hash, origin=origin
     )

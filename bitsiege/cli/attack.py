@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -55,6 +55,15 @@ def attack(
     gradients: Annotated[
         str, typer.Option("--gradients", help="Of the twin of the graph, or the checkpoint's own.")
     ] = "twin",
+    surrogate: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--surrogate",
+            metavar="FILE",
+            help="Differentiate this checkpoint or build instead, and let the oracle judge; several make an "
+            "ensemble.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")] = 0,
     draw_seed: DrawSeed = 0,
     cache_dir: CacheDir = None,
@@ -63,7 +72,8 @@ def attack(
     """Craft adversarial images on the 8-bit grid, inside the epsilon ball.
 
     Gradients come from the twin: the build's integer graph, differentiable, with gates as its checkpoint's
-    normalisation says. A black-box attack asks the oracle. ATTACK.npz holds originals, adversarial images,
+    normalisation says. A black-box attack asks the oracle. With --surrogate the images are made on other
+    networks, and BUILD only judges them. ATTACK.npz holds originals, adversarial images,
     labels, all parameters and the network's hash. An unknown name or parameter is answered with those that
     are known.
 
@@ -74,9 +84,10 @@ def attack(
     from bitsiege.cli.console import progress, say, show_json
     from bitsiege.crafting import craft, parse_gradients, parse_parameters
     from bitsiege.outputs import check_output
+    from bitsiege.surrogates import craft_by_surrogates
     from hw.build import load_build
 
-    check_output(output, images, labels)
+    check_output(output, images, labels, *(path for path in surrogate or [] if path.is_file()))
     chosen = parse_parameters(parameter or [])
     budget = DEFAULT_EPS if eps is None and not minimises(attack) else eps
     optional = {"eps": budget, "steps": steps, "step_size": step_size, "restarts": restarts, "norm": norm}
@@ -85,20 +96,13 @@ def attack(
     loaded = load_build(build)
     pixels = load_images(images, loaded.graph.input_shape)
     classes = load_labels(labels, count=len(pixels), classes=loaded.graph.classes)
+    shared: dict[str, Any] = {"oracle": oracle, "cache_dir": cache_dir, "draw_seed": draw_seed}
+    work = (loaded, attack, chosen, pixels, classes, output)
     with progress() as listener:
-        made = craft(
-            loaded,
-            attack,
-            chosen,
-            pixels,
-            classes,
-            output,
-            progress=listener,
-            oracle=oracle,
-            cache_dir=cache_dir,
-            draw_seed=draw_seed,
-            gradients=parse_gradients(gradients),
-        )
+        if surrogate:
+            made = craft_by_surrogates(*work, surrogates=surrogate, progress=listener, **shared)
+        else:
+            made = craft(*work, progress=listener, gradients=parse_gradients(gradients), **shared)
     if json:
         show_json({**made, "output": str(output)})
     else:

@@ -1,9 +1,12 @@
 """A small network in a build, and the command line as a function."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,6 +44,30 @@ def bitsiege(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
         return Outcome(status=status, out=captured.out, err=captured.err)
 
     return call
+
+
+@pytest.fixture
+def python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run Python in a process of its own."""
+
+    def run(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
+
+    return run
+
+
+@pytest.fixture
+def error_lines() -> Callable[[str], int]:
+    """Count the lines of an error at the end of a text: the error, and perhaps a hint; 0 without either."""
+
+    def count(text: str) -> int:
+        *_, before, last = ["", *text.splitlines()]
+        if last.startswith("  hint: ") and before.startswith("bitsiege: error: "):
+            return 2
+        return int(last.startswith("bitsiege: error: "))
+
+    return count
 
 
 def small_graph(seed: int = 0) -> DataflowGraph:
