@@ -17,6 +17,7 @@ from attacks.replay import replay
 from attacks.verify.verdict import Status
 from attacks.verify.verifier import Settings
 from attacks.verify.work import Order, Result, verify_images
+from bitsiege.findings import finding_header
 from bitsiege.pipeline.store import write_json
 from bitsiege.progress import Progress
 from bitsiege.targets import close_targets, open_any_target
@@ -141,8 +142,8 @@ def _document(
     asked = [v.seconds for v in verdicts if v.status is not Status.MISCLASSIFIED]
     solver = [v.solver_seconds for v in verdicts if v.status is not Status.MISCLASSIFIED]
     return {
+        **finding_header("verify", build),
         "version": FORMAT_VERSION,
-        "graph_hash": build.graph_hash,
         "eps": request.eps,
         "radius": grid_radius(request.eps),
         "images": len(results),

@@ -70,6 +70,7 @@ def faults(
     from attacks.faults.score import Objective
     from bitsiege.arrays import load_images, load_labels
     from bitsiege.cli.console import progress, show, show_json
+    from bitsiege.findings import finding_header
     from bitsiege.outputs import check_output
     from bitsiege.pipeline.store import write_json
     from hw.build import load_build
@@ -102,7 +103,8 @@ def faults(
         campaign.report = lambda what, done, total: task.update(done, total=total, note=what)
         result = campaign.run()
     seconds = time.perf_counter() - start
-    result |= {"graph_hash": loaded.graph_hash, "timing": {"pairs": result.pop("pairs"), "seconds": seconds}}
+    timing = {"pairs": result.pop("pairs"), "seconds": seconds}
+    result = {**finding_header("faults", loaded), **result, "timing": timing}
     write_json(output, result)
     if json:
         show_json(result)

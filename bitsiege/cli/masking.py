@@ -53,6 +53,7 @@ def masking(
     from bitsiege.arrays import load_images, load_labels
     from bitsiege.cli.console import progress, say, show, show_json
     from bitsiege.crafting import differentiable
+    from bitsiege.findings import finding_header
     from bitsiege.outputs import check_output
     from bitsiege.pipeline.store import write_json
     from bitsiege.targets import close_targets, open_any_target
@@ -78,7 +79,7 @@ def masking(
     finally:
         close_targets([judge])
     found = {
-        "graph_hash": loaded.graph_hash,
+        **finding_header("masking", loaded),
         "gradients": origin,
         "target": target,
         "seed": seed,

@@ -115,12 +115,14 @@ def _masking(view: _View) -> Verdict:
     if not found:
         return "not shown", "no masking file; bitsiege masking writes one"
     masked = [item for item in found if item.masked]
-    return ("no" if masked else "yes"), "; ".join(f"{item.file}: {item.sentence}" for item in masked or found)
+    return ("no" if masked else "yes"), "; ".join(
+        f"{item.model}: {item.sentence}" for item in masked or found
+    )
 
 
 def _steps(view: _View) -> Verdict:
     curves: list[tuple[str, list[tuple[float, float]]]] = [
-        (f"{item.file}, PGD", sorted(item.curves["steps"]))
+        (f"{item.model}, PGD", sorted(item.curves["steps"]))
         for item in view.findings.masking
         if len(item.curves.get("steps", ())) > 1
     ]
@@ -178,7 +180,7 @@ def _transfer(view: _View) -> Verdict:
 
 def _unbounded(view: _View) -> Verdict:
     left = {
-        f"{item.file}": item.accuracy["unbounded"]
+        f"{item.model} ({item.file})": item.accuracy["unbounded"]
         for item in view.findings.masking
         if "unbounded" in item.accuracy
     }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 
@@ -76,11 +74,6 @@ def accuracy_over_distance(broken: FloatArray, *, most: int = _MOST_POINTS) -> C
         (float(distance), float(1 - count / len(broken)))
         for distance, count in zip(finite, lost, strict=True)
     )
-
-
-def accuracy_at(curve: Sequence[tuple[float, float]], distance: float) -> float:
-    """Return a staircase's accuracy at a distance."""
-    return next((accuracy for begin, accuracy in reversed(curve) if begin <= distance), 1.0)
 
 
 def median_distance(broken: FloatArray) -> float | None:

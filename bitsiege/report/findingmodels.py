@@ -17,9 +17,13 @@ class Finding(Record):
 
     Attributes:
         file: Its name.
+        model: Name of the network.
+        graph_hash: SHA-256 of what the network computes.
     """
 
     file: str
+    model: str
+    graph_hash: str
 
 
 class MaskingCheck(Record):
@@ -45,7 +49,6 @@ class Masking(Finding):
 
     Attributes:
         kind: Always ``masking``.
-        graph_hash: SHA-256 of what the network computes.
         gradients: What gave the gradients.
         target: Who judged.
         seed: Of everything random.
@@ -61,7 +64,6 @@ class Masking(Finding):
     """
 
     kind: Literal["masking"] = "masking"
-    graph_hash: str
     gradients: str
     target: str
     seed: Count
@@ -81,7 +83,6 @@ class Certification(Finding):
 
     Attributes:
         kind: Always ``verify``.
-        graph_hash: SHA-256 of what the network computes.
         eps: L∞ radius in [0, 1].
         radius: The same in steps of the 8-bit grid.
         images: Number of images.
@@ -96,7 +97,6 @@ class Certification(Finding):
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
     kind: Literal["verify"] = "verify"
-    graph_hash: str
     eps: Unit
     radius: Count
     images: Annotated[int, Field(ge=1)]
@@ -180,7 +180,6 @@ class Faults(Finding):
 
     Attributes:
         kind: Always ``faults``.
-        graph_hash: SHA-256 of what the network computes.
         images: Number of images.
         clean_accuracy: Without a fault.
         layers: Memories and streams.
@@ -191,7 +190,6 @@ class Faults(Finding):
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
     kind: Literal["faults"] = "faults"
-    graph_hash: str
     images: Annotated[int, Field(ge=1)]
     clean_accuracy: Unit
     layers: tuple[FaultLayer, ...]

@@ -1,4 +1,4 @@
-"""Findings in files of their own: recognised by what they hold, checked field by field."""
+"""Findings in files of their own: recognised by their ``kind``, checked field by field."""
 
 from __future__ import annotations
 
@@ -16,12 +16,6 @@ _KINDS: Mapping[str, type[Finding]] = {
     "masking": Masking,
     "verify": Certification,
     "faults": Faults,
-}
-# Files without a kind are known by fields that no other has.
-_MARKS: Mapping[str, frozenset[str]] = {
-    "masking": frozenset({"checks", "masked", "sentence"}),
-    "verify": frozenset({"verdicts", "counts", "verifiable_accuracy"}),
-    "faults": frozenset({"layers", "left_out", "bursts"}),
 }
 _FIELDS: Mapping[type[Finding], str] = {kind: name for name, kind in _KINDS.items()}
 
@@ -74,7 +68,7 @@ def read_finding(path: Path, *, required: bool = True) -> Finding | None:
             )
         return None
     try:
-        return _KINDS[kind].model_validate({**document, "kind": kind, "file": path.name})
+        return _KINDS[kind].model_validate({**document, "file": path.name})
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
@@ -88,6 +82,4 @@ def kind_of(document: object) -> str | None:
     if not isinstance(document, dict):
         return None
     kind = document.get("kind")
-    if isinstance(kind, str):
-        return kind if kind in _KINDS else None
-    return next((name for name, marks in _MARKS.items() if marks <= document.keys()), None)
+    return kind if isinstance(kind, str) and kind in _KINDS else None

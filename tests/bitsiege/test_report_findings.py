@@ -18,6 +18,8 @@ from export.errors import InputError
 def _verdicts(**changes: Any) -> dict[str, Any]:
     counts = {"certified": 6, "attacked": 2, "unknown": 1, "misclassified": 1}
     return {
+        "kind": "verify",
+        "model": "net",
         "version": 1,
         "graph_hash": "0" * 64,
         "eps": 0.01,
@@ -55,6 +57,8 @@ def _faults(**changes: Any) -> dict[str, Any]:
         "steps": [{"bits": 1, "accuracy_search": 0.5, "accuracy_held_out": 0.55}],
     }
     return {
+        "kind": "faults",
+        "model": "net",
         "version": 1,
         "graph_hash": "1" * 64,
         "images": 20,
@@ -75,8 +79,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_files_are_known_by_what_they_hold(folder):
+def test_files_are_known_by_their_kind(folder):
     findings = find_findings(folder)
+    nameless = _faults()
+    del nameless["kind"]
+    (folder / "old.json").write_text(json.dumps(nameless))
+    assert find_findings(folder) == findings
+    with pytest.raises(InputError, match="no finding"):
+        find_findings(folder, [folder / "old.json"])
     assert [item.file for item in findings.verify] == ["v.json"]
     assert [item.file for item in findings.faults] == ["f.json"]
     assert findings.faults[0].layers[1].map is None
@@ -85,7 +95,7 @@ def test_files_are_known_by_what_they_hold(folder):
 def test_the_page_shows_both(folder):
     evaluation = evaluate_folder(folder)
     page = render_evaluation(evaluation)
-    assert "What is proved" in page
+    assert "What is proved of net" in page
     assert "certified 60.0 %" in page
     assert "3 proofs were checked" in page
     assert "Faults in the hardware" in page

@@ -18,6 +18,8 @@ from hw.reference import ReferenceTarget
 
 HOSTILE = '<script>alert("x")</script>'
 MASKING = {
+    "kind": "masking",
+    "model": "net",
     "graph_hash": "ab" * 32,
     "gradients": "checkpoint",
     "target": "emulator",
@@ -116,7 +118,7 @@ def test_masking_gets_a_section_and_is_escaped(folder: Path):
     assert answers["gradients not masked"] == answers["enough steps"] == answers["without a budget"] == "yes"
     text = render_evaluation(found)
     check_page(text)
-    assert "Are gradients masked?" in text
+    assert "Are gradients of net masked?" in text
     assert "&lt;script&gt;" in text
 
 
