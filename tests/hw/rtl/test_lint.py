@@ -69,6 +69,21 @@ VARIANTS = {
     "bnn_thresholding": [{}, {"DEPTH": 3, "LANES": 1}, {"IN_SIGNED": 1, "LEVELS": 3, "OUT_W": 2}],
     "bnn_scale_bias": [{}, {"PE": 3, "DEPTH": 5}],
     "bnn_label_select": [{}, {"PE": 1, "DEPTH": 1}, {"PE": 5, "LOGITS_EN": 0}, {"LOGIT_W": 16}],
+    "bnn_axil": [{}, {"ADDR_W": 6}],
+    "bnn_identity": [{}],
+    "bnn_dma_length": [{}, {"FRAME_LENGTH": 1, "FRAMES_W": 3}],
+    "bnn_dma_read": [{}, {"FRAME_BYTES": 1, "ADDR_W": 32}, {"ADDR_W": 64, "FIFO_DEPTH": 16, "FRAMES_W": 3}],
+    "bnn_dma_write": [{}, {"FRAME_WORDS": 1, "ADDR_W": 32}, {"ADDR_W": 64, "FIFO_DEPTH": 64, "FRAMES_W": 3}],
+    "bnn_dma_unpack": [{}, {"LANES": 1}, {"FRAME_BYTES": 48, "LANES": 12}, {"FRAME_BYTES": 9, "LANES": 9}],
+    "bnn_dma_pack": [
+        {},
+        {"PE": 10, "BEATS": 1},
+        {"PE": 3, "BEATS": 1, "LOGIT_W": 32},
+        {"PE": 1, "BEATS": 3},
+        {"PE": 2, "BEATS": 1},
+    ],
+    "bnn_dma_registers": [{}, {"ADDR_W": 64}],
+    "bnn_dma_reset": [{}, {"CLEAR_CYCLES": 1}],
 }
 
 ILLEGAL = [
@@ -110,6 +125,19 @@ ILLEGAL = [
     ("bnn_scale_bias", {"PE": 0}, "must be at least 1"),
     ("bnn_label_select", {"IN_W": 9}, "LOGIT_W 8 is less than IN_W 9"),
     ("bnn_label_select", {"LABEL_W": 1}, "LABEL_W 1 can't number 4 classes"),
+    ("bnn_axil", {"ADDR_W": 2}, "ADDR_W is 2, it must be at least 3"),
+    ("bnn_dma_length", {"FRAME_LENGTH": 0}, "FRAME_LENGTH is 0"),
+    ("bnn_dma_read", {"FRAME_BYTES": 0}, "FRAME_BYTES is 0"),
+    ("bnn_dma_read", {"FIFO_DEPTH": 8}, "FIFO_DEPTH is 8, it must hold a burst of 16"),
+    ("bnn_dma_read", {"ADDR_W": 65}, "ADDR_W is 65, it must be 13 to 64"),
+    ("bnn_dma_write", {"FRAME_WORDS": 0}, "FRAME_WORDS is 0"),
+    ("bnn_dma_write", {"FIFO_DEPTH": 16}, "FIFO_DEPTH is 16, it must hold two bursts of 16"),
+    ("bnn_dma_write", {"ADDR_W": 12}, "ADDR_W is 12, it must be 13 to 64"),
+    ("bnn_dma_unpack", {"LANES": 5}, "LANES 5 must divide FRAME_BYTES 784"),
+    ("bnn_dma_pack", {"LOGIT_W": 33}, "LOGIT_W is 33, it must be 1 to 32"),
+    ("bnn_dma_pack", {"PE": 0}, "PE 0, BEATS 10 and LABEL_W 16 must be at least 1"),
+    ("bnn_dma_registers", {"ADDR_W": 65}, "ADDR_W is 65, it must be 13 to 64"),
+    ("bnn_dma_reset", {"CLEAR_CYCLES": 0}, "CLEAR_CYCLES is 0"),
 ]
 
 
