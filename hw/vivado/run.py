@@ -96,7 +96,8 @@ def build_bitstream(
             raise
         except OSError as error:
             raise _full_disk(error) from error
-        shutil.rmtree(project / "work", ignore_errors=True)
+        for scratch in ("work", ".Xil"):
+            shutil.rmtree(project / scratch, ignore_errors=True)
         write_about(folder, plan, achieved_mhz=timing.clock_mhz)
     return timing
 

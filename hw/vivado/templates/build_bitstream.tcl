@@ -13,6 +13,8 @@ proc finish {run} {
 
 open_project [file join $here work project $name.xpr]
 set_property STEPS.WRITE_BITSTREAM.ARGS.BIN_FILE true [get_runs impl_1]
+# After a failed attempt nothing of it is taken up again.
+reset_run synth_1
 launch_runs synth_1 -jobs << jobs >>
 finish synth_1
 launch_runs impl_1 -jobs << jobs >> -to_step write_bitstream

@@ -48,7 +48,7 @@ namespace eval ipx {}
 foreach name {
   ipx::associate_bus_interfaces ipx::update_checksums ipx::check_integrity update_compile_order
   update_ip_catalog create_bd_design apply_bd_automation connect_bd_net connect_bd_intf_net assign_bd_address
-  exclude_bd_addr_seg validate_bd_design save_bd_design generate_target wait_on_run open_run
+  exclude_bd_addr_seg validate_bd_design save_bd_design generate_target reset_run wait_on_run open_run
   report_timing_summary report_utilization
 } {
   proc $name {args} "need_project; record $name {*}\$args"
