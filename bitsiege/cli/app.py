@@ -17,6 +17,7 @@ from bitsiege.cli import (
     faults,
     infer,
     masking,
+    package,
     replay,
     report,
     run,
@@ -44,6 +45,7 @@ _SECTIONS = (
             ("timing", timing.timing),
         ),
     ),
+    ("Towards a board", (("package", package.package),)),
 )
 
 
