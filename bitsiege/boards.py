@@ -155,7 +155,7 @@ def run_on_board(
         name,
         boards=boards,
         seed=draw_seed,
-        journal=partial_folder(output),
+        journal=partial_folder(output, name),
         subject=hash_file(images),
     )
     try:
@@ -176,9 +176,9 @@ def run_on_board(
     }
 
 
-def partial_folder(output: Path) -> Path:
-    """Return where the answers so far of an output are kept."""
-    return output.with_name(output.name + ".partial")
+def partial_folder(output: Path, target: str) -> Path:
+    """Return where the answers of a board are kept until an output is complete."""
+    return output.with_name(f"{output.name}.partial-{target.replace(':', '-')}")
 
 
 def hash_file(path: Path) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from bitsiege.cli import (
     attack,
+    board,
     campaign,
     compare,
     compile_,
@@ -62,6 +63,7 @@ app = typer.Typer(
 for _panel, _commands in _SECTIONS:
     for _name, _function in _commands:
         app.command(_name, rich_help_panel=_panel)(_function)
+app.add_typer(board.board, name="board", rich_help_panel="Towards a board")
 
 
 def _version(wanted: bool) -> None:

@@ -7,24 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from bitsiege.cli.options import BuildDir, CacheDir, DrawSeed, Json
+from bitsiege.cli.options import BoardsFile, BuildDir, CacheDir, DrawSeed, Json
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from hw.remote import BoardEntry
 
-BOARDS_VARIABLE = "BITSIEGE_BOARDS"
-
-BoardsFile: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--boards",
-        metavar="BOARDS.toml",
-        envvar=BOARDS_VARIABLE,
-        help="The boards that you know, instead of those in your settings.",
-    ),
-]
 BoardName: TypeAlias = Annotated[
     str, typer.Argument(metavar="NAME", help="As `bitsiege board list` shows it.", show_default=False)
 ]
@@ -185,7 +174,7 @@ def run(
 ) -> int:
     """Compute the integer logits of images on a board.
 
-    Interrupted, the same command goes on where it was: OUT.npz.partial keeps the answers so far.
+    Interrupted, the same command goes on where it was: OUT.npz.partial-NAME keeps the answers so far.
 
     [bold]Example[/bold]: bitsiege board run z1 build --images x.npy -o out.npz
     """

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bitsiege.cli.options import BuildDir, CacheDir, DrawSeed, Json
+from bitsiege.cli.options import BoardsFile, BuildDir, CacheDir, DrawSeed, Json
 
 
 def infer(
@@ -34,6 +34,7 @@ def infer(
         int, typer.Option("--wave-image", metavar="K", min=0, help="Index of that image.")
     ] = 0,
     draw_seed: DrawSeed = 0,
+    boards: BoardsFile = None,
     cache_dir: CacheDir = None,
     json: Json = False,
 ) -> int:
@@ -56,7 +57,7 @@ def infer(
         check_output(wave, images)
     loaded = load_build(build)
     pixels = load_images(images, loaded.graph.input_shape)
-    opened = open_any_target(target, loaded, cache_dir=cache_dir, draw_seed=draw_seed)
+    opened = open_any_target(target, loaded, cache_dir=cache_dir, draw_seed=draw_seed, boards=boards)
     try:
         # Asked for before the work, so that a slip doesn't cost a simulation.
         writer = None if wave is None else wave_writer(opened, pixels, wave_image)

@@ -9,6 +9,7 @@ import typer
 
 DATA_DIR_VARIABLE = "BITSIEGE_DATA_DIR"
 CACHE_DIR_VARIABLE = "BITSIEGE_CACHE_DIR"
+BOARDS_VARIABLE = "BITSIEGE_BOARDS"
 
 Json: TypeAlias = Annotated[
     bool,
@@ -32,6 +33,15 @@ CacheDir: TypeAlias = Annotated[
         metavar="DIR",
         envvar=CACHE_DIR_VARIABLE,
         help="Where compiled simulators and emulators are kept.",
+    ),
+]
+BoardsFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--boards",
+        metavar="BOARDS.toml",
+        envvar=BOARDS_VARIABLE,
+        help="The boards that you know, instead of those in your settings.",
     ),
 ]
 BuildDir: TypeAlias = Annotated[

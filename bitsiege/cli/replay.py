@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bitsiege.cli.options import CacheDir, DrawSeed, Json
+from bitsiege.cli.options import BoardsFile, CacheDir, DrawSeed, Json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -48,6 +48,7 @@ def replay(
         typer.Option("--transfer", help="Let BUILD judge an attack that was made for another network."),
     ] = False,
     draw_seed: DrawSeed = 0,
+    boards: BoardsFile = None,
     cache_dir: CacheDir = None,
     json: Json = False,
 ) -> int:
@@ -59,7 +60,9 @@ def replay(
     [bold]Example[/bold]: bitsiege replay attack.npz --build build --targets torch,emulator,rtl -o replay.json
     """
     from attacks.archive import load_attack
-    from bitsiege.cli.console import progress, show, show_json
+    from bitsiege.boardreplay import examine, finish, remembered
+    from bitsiege.boards import hash_file, partial_folder
+    from bitsiege.cli.console import progress, say, show, show_json
     from bitsiege.outputs import check_output
     from bitsiege.pipeline.store import write_json
     from bitsiege.replaying import check_judge, replay_limited
@@ -78,30 +81,50 @@ def replay(
     loaded = load_build(build)
     attack = load_attack(archive)
     check_judge(attack, loaded.graph)
+    drawn = draws_weights(loaded.graph)
+    subject = hash_file(archive)
     opened = []
     try:
         opened.extend(
-            open_any_target(name, loaded, cache_dir=cache_dir, draw_seed=draw_seed) for name in names
+            open_any_target(
+                name,
+                loaded,
+                cache_dir=cache_dir,
+                draw_seed=draw_seed,
+                boards=boards,
+                journal=partial_folder(output, name),
+                subject=subject,
+            )
+            for name in names
         )
+        listened = remembered(opened)
         with progress() as listener:
             report = replay_limited(
                 attack,
-                opened,
+                listened,
                 graph_hash=loaded.graph_hash,
                 limits=limits,
                 trace=trace,
                 transfer=transfer,
                 progress=listener,
                 label=f"replay {attack.attack}",
-                draw_seed=draw_seed if draws_weights(loaded.graph) else None,
+                draw_seed=draw_seed if drawn else None,
             )
+        findings = examine(attack, report, listened, draws=drawn)
+        document = report.to_json()
+        if findings:
+            document["boards"] = [found.to_json() for found in findings]
+        write_json(output, document)
+        finish(listened)
     finally:
         close_targets(opened)
-    write_json(output, report.to_json())
     if json:
-        show_json(report.to_json())
+        show_json(document)
     else:
         show(_table(report))
+        for found in findings:
+            if found.summary:
+                say(found.summary)
     report.check()
     return 0
 

@@ -103,9 +103,10 @@ class BoardSession:
                 if error.code in FAULTS:
                     faults += 1
                     self.troubles.faults.append(error.code)
-                lost = error.code in (NO_LEASE, FENCED)
-                if lost or error.code in FAULTS:
                     # The next lease begins with what the board needs to be trusted again.
+                    self.release()
+                lost = error.code in (NO_LEASE, FENCED)
+                if lost:
                     self._token = None
                 again = lost or error.code in _AGAIN or (error.code in FAULTS and faults < _FAULTS_EACH)
                 if until.passed or not again:
