@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 
 from bitsiege.packaging import network_name
 from hw.build import load_build
-from hw.overlay import design_hash
+from hw.overlay import OverlaySimulation, design_hash
+from hw.pynq import Accelerator, SelfTestError, SimulationBus, read_known_answers, read_manifest
 from hw.reference import ReferenceTarget
 from hw.verilator.tools import find_verilator
 
@@ -127,3 +129,18 @@ def test_the_packaged_rtl_is_clean_for_verilator(bitsiege, small_build, tmp_path
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
+
+
+def test_the_packaged_answers_pass_in_the_verilated_overlay(bitsiege, small_build, tmp_path: Path):
+    """Package, circuit and driver agree: addresses, hash of the design, shapes, logits."""
+    path = tmp_path / "overlay"
+    words = ("package", small_build.path, "--board", "Pynq-Z1", "-o", path, "--no-bitstream")
+    assert bitsiege(*words).status == 0
+    manifest = read_manifest(path)
+    answers = read_known_answers(manifest.check_file("known_answers.npz"), manifest)
+    with OverlaySimulation(small_build) as simulation:
+        driver = Accelerator(SimulationBus(simulation, manifest), manifest, batch_size=8, timeout_s=60.0)
+        driver.self_test(answers)
+        wrong = replace(answers, logits=answers.logits + 1)
+        with pytest.raises(SelfTestError):
+            driver.self_test(wrong)
