@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from attacks.inputs import require, require_count
 from attacks.oracle import Oracle
+from attacks.substitutefile import Trained, perceptron
 from export.graph import IntArray
 from hw.target import ImageArray, Target
 
@@ -60,6 +60,10 @@ class Substitute:
     images: ImageArray
     labels: IntArray
 
+    def trained(self) -> Trained:
+        """Return it without its images."""
+        return Trained(model=self.model, queries=len(self.labels))
+
 
 def train_substitute(
     target: Target, seeds: ImageArray, recipe: Recipe, *, seed: int, max_queries: int
@@ -87,7 +91,7 @@ def train_substitute(
     logits = oracle.logits(seeds, np.arange(len(seeds)))
     images, labels = seeds, logits.argmax(axis=1)
     with _deterministic(seed):
-        model = _perceptron(seeds.shape[1:], recipe.hidden, logits.shape[1])
+        model = perceptron([int(np.prod(seeds.shape[1:])), *recipe.hidden, logits.shape[1]])
         for number in range(recipe.rounds):
             _fit(model, images, labels, recipe)
             if number + 1 == recipe.rounds or len(images) == max_queries:
@@ -113,14 +117,6 @@ def augment(model: nn.Module, images: ImageArray, labels: IntArray, step: float)
     (gradient,) = torch.autograd.grad(logits.sum(), pixels)
     sign = gradient.sign().permute(0, 2, 3, 1).numpy().astype(np.int16)
     return np.clip(images + max(round(255 * step), 1) * sign, 0, 255).astype(np.uint8)
-
-
-def _perceptron(shape: tuple[int, ...], hidden: tuple[int, ...], classes: int) -> nn.Module:
-    sizes = [int(np.prod(shape)), *hidden]
-    layers: list[nn.Module] = [nn.Flatten()]
-    for wide, narrow in pairwise(sizes):
-        layers += [nn.Linear(wide, narrow), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(sizes[-1], classes))
 
 
 def _fit(model: nn.Module, images: ImageArray, labels: IntArray, recipe: Recipe) -> None:

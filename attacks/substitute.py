@@ -16,6 +16,7 @@ from attacks.jacobian import Recipe, train_substitute
 from attacks.pgd import Pgd
 from attacks.query import DEFAULT_GROUP, QueryAttack
 from attacks.streams import mixed
+from attacks.substitutefile import Trained
 from attacks.transfer import judged_on
 from export.graph import IntArray
 from hw.target import ImageArray, Target
@@ -74,6 +75,7 @@ class SubstituteAttack(QueryAttack):
         group: int = DEFAULT_GROUP,
         progress: Callable[[int, int], None] | None = None,
         seeds: ImageArray | None = None,
+        trained: Trained | None = None,
     ) -> AttackResult:
         """Craft one adversarial image for each original.
 
@@ -87,26 +89,20 @@ class SubstituteAttack(QueryAttack):
             progress: Called with images done and images in all.
             seeds: The held-out images, ``(S, H, W, C)``. None takes the first of ``images``: they
                 are returned as they are, and count as not fooled.
+            trained: What `train` returned, to train nothing and hold nothing out.
 
         Raises:
             InputError: Images, labels or targets that don't fit, or nothing is left to attack.
             CheckFailedError: An image left the budget; nothing is returned.
         """
         images, labels = check_batch(images, labels)
-        own = self.held_out if seeds is None else 0
+        own = self.held_out if seeds is None and trained is None else 0
         require(
             len(images) > own,
             f"{own} of {len(images)} images are held out, none is left to attack",
             hint="give more images, or fewer to hold out",
         )
-        pool = images[:own] if seeds is None else seeds
-        substitute = train_substitute(
-            target,
-            pool[: self.held_out],
-            self._recipe(),
-            seed=mixed(self.seed, 1),
-            max_queries=self.max_queries,
-        )
+        substitute = trained or self.train(target, images[:own] if seeds is None else seeds)
         result = self._inner().craft(
             substitute.model,
             images[own:],
@@ -117,7 +113,31 @@ class SubstituteAttack(QueryAttack):
             progress=progress,
         )
         judged = judged_on(target, result, labels[own:], first_index=first_index + own)
-        return _with_held_out(judged, images[:own], labels[:own], queries=len(substitute.labels))
+        return _with_held_out(judged, images[:own], labels[:own], queries=substitute.queries)
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What decides the substitute beside the target and the held-out images, as JSON values."""
+        names = ("seed", "held_out", "max_queries", "reach", "rounds", "epochs", "hidden")
+        return {name: getattr(self, name) for name in names}
+
+    def train(self, target: Target, seeds: ImageArray) -> Trained:
+        """Train the substitute, which serves every image and budget.
+
+        Args:
+            target: Gives labels.
+            seeds: Held-out images, uint8 ``(S, H, W, C)``; more than `held_out` are left.
+
+        Raises:
+            InputError: There are none.
+        """
+        return train_substitute(
+            target,
+            seeds[: self.held_out],
+            self._recipe(),
+            seed=mixed(self.seed, 1),
+            max_queries=self.max_queries,
+        ).trained()
 
     def _recipe(self) -> Recipe:
         return Recipe(

@@ -18,6 +18,8 @@ from attacks.base import Attack, AttackResult
 from attacks.catalog import make_attack
 from attacks.gradient import DEFAULT_BATCH, GradientAttack
 from attacks.query import QueryAttack
+from attacks.substitute import SubstituteAttack
+from attacks.substitutefile import Trained
 from bitsiege.progress import Progress, Task
 from bitsiege.targets import close_targets, load_module, open_any_target
 from export.errors import InputError
@@ -65,6 +67,7 @@ def craft(
     cache_dir: Path | None = None,
     draw_seed: int = 0,
     gradients: Gradients = Gradients.TWIN,
+    trained: Trained | None = None,
 ) -> dict[str, Any]:
     """Craft one adversarial image for each original and write the archive.
 
@@ -82,6 +85,7 @@ def craft(
         cache_dir: Where native code is kept; None for the user's cache folder.
         draw_seed: The oracle's, of weights that are drawn for each frame.
         gradients: What a build with a checkpoint is differentiated by.
+        trained: The substitute of an attack by one; None to train it on the first images.
 
     Returns:
         JSON values: attack, eps, norm, goal, images, succeeded (at the goal), origin (what gave gradients or
@@ -112,8 +116,9 @@ def craft(
     target = open_any_target(oracle, build, cache_dir=cache_dir, draw_seed=draw_seed)
     try:
         with progress.task(label or announce(attack), total=len(images)) as task:
+            more: dict[str, Any] = {"trained": trained} if isinstance(attack, SubstituteAttack) else {}
             result = attack.craft(
-                target, pixels, labels, first_index=first_index, progress=partial(tell, task)
+                target, pixels, labels, first_index=first_index, progress=partial(tell, task), **more
             )
     finally:
         close_targets([target])

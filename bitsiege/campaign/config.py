@@ -164,6 +164,15 @@ class CampaignConfig(Section):
     replay: CampaignReplay = CampaignReplay()
     shard_images: Annotated[int, Field(ge=1, le=65536)] = 256
 
+    @property
+    def held_out(self) -> int:
+        """Most images of the training set that an attacker trains a substitute on."""
+        # torch comes with it, which commands that read no configuration needn't load.
+        from attacks.catalog import make_attack
+
+        made = [make_attack(attack.name, **attack.arguments(attack.budgets[0])) for attack in self.attacks]
+        return max((getattr(attack, "held_out", 0) for attack in made), default=0)
+
     @model_validator(mode="after")
     def _names_are_unique(self) -> CampaignConfig:
         names = [part.name for part in (*self.models, *self.sources)]

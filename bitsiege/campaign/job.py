@@ -19,12 +19,12 @@ from bitsiege.campaign.executors import Executor, Order
 from bitsiege.campaign.known import CLEAN
 from bitsiege.campaign.merge import merge_cell, merged_result
 from bitsiege.campaign.models import Model, prepare_models
-from bitsiege.campaign.plan import Cell, Images, Plan, Shard
+from bitsiege.campaign.plan import Cell, Images, Plan, Shard, Shared
 from bitsiege.campaign.planning import make_plan
 from bitsiege.campaign.sources import Source, prepare_sources
 from bitsiege.campaign.store import MARKER, PLAN, SUMMARY, CampaignDirectory, read_plan
 from bitsiege.campaign.summary import summarise
-from bitsiege.campaign.work import ARCHIVE, Files, Work
+from bitsiege.campaign.work import ARCHIVE, SUBSTITUTE, Files, Role, Work
 from bitsiege.pipeline.digests import distribution_version
 from bitsiege.pipeline.store import write_json
 from bitsiege.progress import Progress, Task
@@ -140,12 +140,12 @@ class _Run:
         self._merged: dict[str, dict[str, Any]] = {}
         self._written_s = time.monotonic()
         # Two entries with other names but equal settings share their shards.
-        self._pieces: dict[str, tuple[str, Shard, Cell | None]] = {}
+        self._pieces: dict[str, tuple[Shard, Cell | Shared]] = {}
         self._owners: dict[str, list[Cell]] = {}
-        for model, shard, cell in plan.pieces():
-            self._pieces.setdefault(shard.key, (model, shard, cell))
-            if cell is not None:
-                self._owners.setdefault(shard.key, []).append(cell)
+        for shard, part in plan.pieces():
+            self._pieces.setdefault(shard.key, (shard, part))
+            if isinstance(part, Cell):
+                self._owners.setdefault(shard.key, []).append(part)
 
     def finish(self, make_executor: Callable[[], Executor], progress: Progress) -> None:
         """Compute what is missing, and merge each cell that is whole."""
@@ -192,7 +192,7 @@ class _Run:
             if not executor.accepts(None):
                 return
             key = waiting.popleft()
-            shard = self._pieces[key][1]
+            shard = self._pieces[key][0]
             ready = all(needed in self._records for needed in shard.needs)
             if ready and executor.accepts(shard.resource):
                 executor.submit(self._order(*self._pieces[key]))
@@ -200,17 +200,20 @@ class _Run:
             else:
                 waiting.append(key)
 
-    def _order(self, model: str, shard: Shard, cell: Cell | None) -> Order:
-        place = self._places[model]
-        pixels, labels = self._images.part(shard.first, shard.count)
-        crafts = cell is not None and not shard.images
+    def _order(self, shard: Shard, part: Cell | Shared) -> Order:
+        place = self._places[part.model]
+        if shard.role == Role.SUBSTITUTE:
+            pixels = self._images.held_out[: shard.count]
+            labels = np.zeros(len(pixels), np.int64)
+        else:
+            pixels, labels = self._images.part(shard.first, shard.count)
         work = Work(
             key=shard.key,
             build=place.digest,
             role=shard.role,
-            attack=cell.attack if cell is not None and crafts else "",
-            parameters=dict(cell.parameters) if cell is not None and crafts else {},
-            oracle=cell.oracle if cell is not None and crafts else "",
+            attack=part.attack,
+            parameters=dict(part.parameters),
+            oracle=part.oracle,
             images=pixels,
             labels=labels,
             first=shard.first,
@@ -220,6 +223,7 @@ class _Run:
             crafted=self._file(shard.images, ARCHIVE),
             baseline=self._file(shard.baseline, ANSWERS),
             clean=self._file(shard.clean, CLEAN),
+            substitute=self._file(shard.substitute, SUBSTITUTE),
         )
         return Order(work=work, path=place.path, resource=shard.resource)
 
@@ -279,13 +283,20 @@ def _closing(executor: Executor) -> Generator[Executor]:
 
 
 def _load_images(config: CampaignConfig, data_dir: Path | None) -> Images:
-    test = load_dataset(config.data.name, data_dir=data_dir).test
+    dataset = load_dataset(config.data.name, data_dir=data_dir)
+    test, train = dataset.test, dataset.train
     first, count = config.data.first, config.data.images
     if first >= len(test):
         raise InputError(f"{config.data.name} has {len(test)} test images, data.first is {first}")
     end = len(test) if count is None else min(first + count, len(test))
+    needed = config.held_out
+    if needed > len(train):
+        raise InputError(f"{config.data.name} has {len(train)} training images, {needed} are to be held out")
     return Images(
-        images=np.ascontiguousarray(test.images[first:end]), labels=test.labels[first:end], first=first
+        images=np.ascontiguousarray(test.images[first:end]),
+        labels=test.labels[first:end],
+        first=first,
+        held_out=np.ascontiguousarray(train.images[:needed]),
     )
 
 
@@ -310,7 +321,7 @@ def _about(
 
 def _write_timing(directory: CampaignDirectory, plan: Plan, surroundings: Surroundings) -> None:
     """Write what depends on the machine: never part of a result."""
-    shards = {shard.key: directory.read_timing(shard.key) for _, shard, _ in plan.pieces()}
+    shards = {shard.key: directory.read_timing(shard.key) for shard, _ in plan.pieces()}
     timing = {
         "command": surroundings.command,
         "bitsiege": distribution_version("bitsiege"),

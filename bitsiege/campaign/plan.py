@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bitsiege.campaign.work import FORMAT_VERSION
@@ -28,6 +28,7 @@ class Shard:
         baseline: Key of the shard whose first target the others are compared with; empty where that is its
             own first target.
         clean: Key of the shard with the targets' answers to the originals.
+        substitute: Key of the shard that trains the substitute that it attacks.
     """
 
     key: str
@@ -39,11 +40,13 @@ class Shard:
     images: str = ""
     baseline: str = ""
     clean: str = ""
+    substitute: str = ""
 
     @property
     def needs(self) -> tuple[str, ...]:
         """Keys of the shards whose files it reads."""
-        return tuple(dict.fromkeys(key for key in (self.images, self.baseline, self.clean) if key))
+        keys = (self.images, self.baseline, self.clean, self.substitute)
+        return tuple(dict.fromkeys(key for key in keys if key))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,10 +112,16 @@ class Shared:
     Attributes:
         model: Name of the model.
         shard: The work.
+        attack: Name of the attack that it is for, if it is for one.
+        parameters: Of that attack, those that decide.
+        oracle: Target that is asked; empty where that are the shard's targets.
     """
 
     model: str
     shard: Shard
+    attack: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    oracle: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,13 +143,13 @@ class Plan:
         """Those of sources first."""
         return (*self.crafted, *self.cells)
 
-    def pieces(self) -> Iterator[tuple[str, Shard, Cell | None]]:
-        """Return all shards in the order of the work: the model or source, the shard, and its cell."""
+    def pieces(self) -> Iterator[tuple[Shard, Cell | Shared]]:
+        """Return all shards in the order of the work, with what they belong to."""
         for part in self.shared:
-            yield part.model, part.shard, None
+            yield part.shard, part
         for cell in self.all_cells:
             for shard in cell.shards:
-                yield cell.model, shard, cell
+                yield shard, cell
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -154,9 +163,7 @@ class Plan:
             KeyError, TypeError, ValueError: The values have another form.
         """
         return cls(
-            shared=tuple(
-                Shared(model=part["model"], shard=_shard(part["shard"])) for part in values["shared"]
-            ),
+            shared=tuple(Shared(**{**part, "shard": _shard(part["shard"])}) for part in values["shared"]),
             crafted=tuple(_cell(cell) for cell in values["crafted"]),
             cells=tuple(_cell(cell) for cell in values["cells"]),
         )
@@ -170,11 +177,13 @@ class Images:
         images: uint8 ``(N, H, W, C)``.
         labels: int64 ``(N,)``.
         first: Index of the first one in the data set.
+        held_out: Others of the same shape, from the training set, for attackers who train on some.
     """
 
     images: ImageArray
     labels: IntArray
     first: int
+    held_out: ImageArray
 
     def part(self, first: int, count: int) -> tuple[ImageArray, IntArray]:
         """Return ``count`` images from index ``first`` of the data set on."""

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from attacks.catalog import make_attack
+from attacks.substitute import SubstituteAttack
 from bitsiege.campaign.config import CampaignAttack, CampaignConfig, needs_gradients
-from bitsiege.campaign.digests import code_digests, images_digest
+from bitsiege.campaign.digests import bytes_digest, code_digests, images_digest
 from bitsiege.campaign.models import Model
 from bitsiege.campaign.plan import Cell, Images, Plan, Shard, Shared
 from bitsiege.campaign.sources import Source
@@ -70,6 +72,7 @@ class _Planner:
 
     def __init__(self, config: CampaignConfig, images: Images) -> None:
         self._config = config
+        self._images = images
         self._ranges = _ranges(config, images)
         self.shared: dict[str, Shared] = {}
 
@@ -126,18 +129,28 @@ class _Planner:
         parameters = {**attack.arguments(epsilon), "seed": seed}
         oracle = "" if needs_gradients(attack.name) else attack.oracle
         settings = {"build": digest, "attack": attack.name, "parameters": parameters, "oracle": oracle}
+        substitute = self._substitute(name, settings)
         whole: list[Shard] = []
         boards: list[Shard] = []
         for part in self._ranges:
             targets = part.anywhere if judged else ()
             crafts = Shard(
-                key=self._key({**settings, "first": part.first, "images": part.digest, "targets": targets}),
+                key=self._key(
+                    {
+                        **settings,
+                        "first": part.first,
+                        "images": part.digest,
+                        "targets": targets,
+                        "substitute": substitute,
+                    }
+                ),
                 first=part.first,
                 count=part.count,
                 targets=targets,
                 role=Role.ATTACK,
                 resource=self._config.replay.resource(oracle),
                 clean=self._clean(name, digest, part, targets, None) if judged else "",
+                substitute=substitute,
             )
             whole.append(crafts)
             if judged:
@@ -188,6 +201,38 @@ class _Planner:
         )
         self.shared.setdefault(key, Shared(model=name, shard=shard))
         return key
+
+    def _substitute(self, name: str, settings: Mapping[str, Any]) -> str:
+        """The shard that trains a substitute, once for all images and budgets; empty for other attacks."""
+        attack = make_attack(settings["attack"], **settings["parameters"])
+        if not isinstance(attack, SubstituteAttack):
+            return ""
+        held_out = self._images.held_out[: attack.held_out]
+        about = {
+            "build": settings["build"],
+            "oracle": settings["oracle"],
+            "training": attack.training,
+            "held_out": bytes_digest(held_out.tobytes()),
+        }
+        shard = Shard(
+            key=self._key(about),
+            first=0,
+            count=len(held_out),
+            targets=(),
+            role=Role.SUBSTITUTE,
+            resource=self._config.replay.resource(settings["oracle"]),
+        )
+        # The budget is there because an attack has one; the substitute doesn't depend on it.
+        parameters = {**attack.training, "eps": attack.eps}
+        shared = Shared(
+            model=name,
+            shard=shard,
+            attack=attack.name,
+            parameters=parameters,
+            oracle=settings["oracle"],
+        )
+        self.shared.setdefault(shard.key, shared)
+        return shard.key
 
     def _key(self, about: Mapping[str, Any]) -> str:
         common = {

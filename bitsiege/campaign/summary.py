@@ -39,7 +39,7 @@ def summarise(
         return cell_summary(cell, records, list(about["replay"]["targets"])) | dict(extra or {})
 
     results = [summed(cell) for cell in plan.cells]
-    there = [find(shard.key) is not None for _, shard, _ in plan.pieces()]
+    there = [find(shard.key) is not None for shard, _ in plan.pieces()]
     return {
         "version": VERSION,
         "kind": "campaign",

@@ -19,6 +19,9 @@ from typing import Any
 import torch
 
 from attacks.archive import AttackArchive, load_attack
+from attacks.catalog import make_attack
+from attacks.substitute import SubstituteAttack
+from attacks.substitutefile import read_trained, trained_bytes
 from bitsiege.campaign.answers import ANSWERS, Playback, Recorder, answers_bytes, read_answers, recorder
 from bitsiege.campaign.bench import Bench, bench_for
 from bitsiege.campaign.digests import bytes_digest, code_digests
@@ -33,6 +36,7 @@ from hw.target import ImageArray, Target
 
 FORMAT_VERSION = 2
 ARCHIVE = "attack.npz"
+SUBSTITUTE = "substitute.npz"
 RECORD = "shard.json"
 TIMING = "timing.json"
 _TIMES = ("seconds", "images_per_second")
@@ -47,11 +51,12 @@ class Role(StrEnum):
     """What a shard does.
 
     ``attack`` crafts images, or takes those that are crafted, and lets targets judge them; ``clean`` asks
-    targets for the originals.
+    targets for the originals; ``substitute`` trains one on the answers of a target.
     """
 
     ATTACK = "attack"
     CLEAN = "clean"
+    SUBSTITUTE = "substitute"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -65,7 +70,7 @@ class Work:
         attack: Name of the attack; empty where nothing is crafted.
         parameters: Its parameters, eps and seed included.
         oracle: Target that a black-box attack asks; empty for an attack that asks none.
-        images: uint8 ``(N, H, W, C)``.
+        images: uint8 ``(N, H, W, C)``; held-out ones where a substitute is trained.
         labels: int64 ``(N,)``.
         first: Index of the first image in its data set.
         targets: Who computes, and how many of the images; the first one is compared with.
@@ -74,6 +79,7 @@ class Work:
         crafted: The archive, where another shard crafted it.
         baseline: Answers of the shard whose first target is compared with, where that is another one's.
         clean: What the targets answered to the originals.
+        substitute: The trained substitute that is attacked.
     """
 
     key: str
@@ -91,6 +97,7 @@ class Work:
     crafted: bytes | None = None
     baseline: bytes | None = None
     clean: bytes | None = None
+    substitute: bytes | None = None
 
 
 def compute(work: Work, build: Path | bytes, cache_dir: Path | None = None) -> Files:
@@ -127,9 +134,12 @@ def compute(work: Work, build: Path | bytes, cache_dir: Path | None = None) -> F
 
 
 def _compute(work: Work, bench: Bench, folder: Path) -> tuple[Files, dict[str, float]]:
+    record: dict[str, Any] = {}
+    seconds: dict[str, float] = {}
     if work.role == Role.CLEAN:
-        files, record = _ask_for_originals(work, bench), {}
-        seconds: dict[str, float] = {}
+        files = _ask_for_originals(work, bench)
+    elif work.role == Role.SUBSTITUTE:
+        files = _train(work, bench)
     else:
         files, record, seconds = _attack(work, bench, folder)
     about = {
@@ -149,6 +159,14 @@ def _ask_for_originals(work: Work, bench: Bench) -> Files:
         for name, count in work.targets
     }
     return {CLEAN: clean_bytes(answers)}
+
+
+def _train(work: Work, bench: Bench) -> Files:
+    attack = make_attack(work.attack, **work.parameters)
+    if not isinstance(attack, SubstituteAttack):
+        raise TypeError(f"{work.attack} trains no substitute")
+    trained = attack.train(bench.target(work.oracle, work.draw_seed), work.images)
+    return {SUBSTITUTE: trained_bytes(trained)}
 
 
 def _attack(work: Work, bench: Bench, folder: Path) -> tuple[Files, dict[str, Any], dict[str, float]]:
@@ -205,6 +223,7 @@ def _craft(work: Work, bench: Bench, path: Path) -> dict[str, Any]:
         oracle=work.oracle or DEFAULT_ORACLE,
         cache_dir=bench.cache_dir,
         draw_seed=work.draw_seed,
+        trained=None if work.substitute is None else read_trained(work.substitute),
         **shared,
     )
 
