@@ -6,8 +6,8 @@ from . import registers
 from .bus import Bus
 from .errors import ChannelError, StuckError
 
-# A soft reset takes some hundred cycles; this is for a bus that is slow itself.
-RESET_TIMEOUT_S = 5.0
+# A soft reset takes some hundred cycles, and what is under way on the bus to memory.
+RESET_TIMEOUT_S = 0.05
 _SNAPSHOT = {
     "CTRL": registers.CTRL,
     "STATUS": registers.STATUS,
@@ -92,7 +92,7 @@ class Channel:
         moved = self._read(registers.FRAMES_DONE)
         message = f"{self.name} is stuck: {moved} of {self._frames} frames after {timeout_s:g} s"
         error = self._error(
-            StuckError, message, hint="it was reset; give a longer timeout if the batch needs it"
+            StuckError, message, hint="it was reset; give a longer time if the batch needs it"
         )
         return StuckError(error.message, hint=error.hint, **error.context)
 

@@ -88,8 +88,8 @@ class Engine:
                 # The sink first: results must not wait for it.
                 self._odma.start(sink.address, frames)
                 self._idma.start(source.address, frames)
-            except ChannelError:
-                self.reset()
+            except ChannelError as error:
+                self._recover(error)
                 raise
             self._started = frames
 
@@ -147,8 +147,8 @@ class Engine:
                     if waited_s > limit_s:
                         raise self._stuck(limit_s)
                     self.bus.pause(waited_s)
-            except ChannelError:
-                self.reset()
+            except ChannelError as error:
+                self._recover(error)
                 raise
             finally:
                 self._started = 0
@@ -210,6 +210,13 @@ class Engine:
         late = [channel.stuck(limit_s) for channel in (self._odma, self._idma) if not channel.poll()]
         message = "; ".join(error.message for error in late) or f"not done after {limit_s:g} s"
         return StuckError(message, hint=late[0].hint if late else "", **(late[0].context if late else {}))
+
+    def _recover(self, error: ChannelError) -> None:
+        """Reset after an error; if that fails too, the error says so."""
+        try:
+            self.reset()
+        except DriverError as failure:
+            error.hint = f"{failure.message}: {failure.hint}"
 
     def _limit_s(self) -> float:
         return _TIMEOUT_S + _TIMEOUT_FRAME_S * self._started if self.timeout_s is None else self.timeout_s

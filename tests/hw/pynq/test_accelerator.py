@@ -175,9 +175,11 @@ def test_results_that_stop_early_without_an_error_bit_are_refused(graph, make_ov
 
 def test_hardware_that_stays_silent_after_a_reset_is_given_up(graph, make_overlay):
     _, accelerator = make_overlay(graph, faults=Faults(stuck=frozenset({"odma0"}), deaf=True), timeout_s=0.01)
-    for _ in range(2):
-        with pytest.raises(DriverError, match="did not become idle after a reset\nload the overlay again"):
-            accelerator.execute(images_of(graph, 1))
+    with pytest.raises(StuckError, match="odma0 is stuck") as caught:
+        accelerator.execute(images_of(graph, 1))
+    assert caught.value.hint == "idma0 and odma0 did not become idle after a reset: load the overlay again"
+    with pytest.raises(DriverError, match="did not become idle after a reset\nload the overlay again"):
+        accelerator.execute(images_of(graph, 1))
 
 
 def test_a_channel_that_is_not_idle_is_reset(graph, make_overlay):
