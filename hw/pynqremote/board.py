@@ -24,6 +24,7 @@ class EmulatedBoard:
         overlay: Its registers and memory: emulated or Verilated. A function of the board's clock makes it.
         firmware: The bitstream as the FPGA manager gets it; any other leaves the logic empty. None where the
             overlay is in the logic from the start.
+        pace_cycles: Clock cycles that pass after each access to the overlay, where it is Verilated.
     """
 
     def __init__(
@@ -31,6 +32,8 @@ class EmulatedBoard:
         manifest: Manifest,
         overlay: Callable[[Callable[[], int]], Simulation],
         firmware: bytes | None = None,
+        *,
+        pace_cycles: int = 0,
     ) -> None:
         self.manifest = manifest
         self.arch = "armv7l" if manifest.part.startswith(_ZYNQ7) else "aarch64"
@@ -39,6 +42,7 @@ class EmulatedBoard:
         self.overlay = overlay(self.ps.cycles)
         self._window = manifest.registers["idma0"]
         self._firmware = firmware
+        self._pace_cycles = pace_cycles
         self.loaded = firmware is None
 
     def load(self, firmware: bytes) -> None:
@@ -50,7 +54,11 @@ class EmulatedBoard:
         offset = address - self._window
         if not 0 <= offset < _WINDOW_BYTES:
             return self.ps.read(address)
-        return self.overlay.read(offset) if self.loaded else 0
+        if not self.loaded:
+            return 0
+        value = self.overlay.read(offset)
+        self._pass_time()
+        return value
 
     def write(self, address: int, value: int) -> None:
         """Write a 32-bit register."""
@@ -59,6 +67,11 @@ class EmulatedBoard:
             self.ps.write(address, value)
         elif self.loaded:
             self.overlay.write(offset, value)
+            self._pass_time()
+
+    def _pass_time(self) -> None:
+        if self._pace_cycles:
+            self.overlay.step(self._pace_cycles)
 
 
 def emulated_board(
