@@ -60,6 +60,12 @@ class LeaseTable:
         with self._changed:
             return self._valid()
 
+    @property
+    def waiting(self) -> int:
+        """How many clients wait for the lease to end."""
+        with self._changed:
+            return len(self._queue)
+
     def acquire(self, holder: str, ttl_s: float, wait: Deadline) -> Lease:
         """Grant a lease, after the one before it ended.
 

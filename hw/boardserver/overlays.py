@@ -8,6 +8,7 @@ import json
 import os
 import re
 import stat
+import zipfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -272,7 +273,7 @@ def _answers(data: bytes, name: str) -> tuple[ImageArray, IntArray, int, int]:
             images, logits = np.asarray(arrays["images"]), np.asarray(arrays["logits"])
             seed = int(arrays["seed"]) if "seed" in arrays else 0
             first_frame = int(arrays["first_frame"]) if "first_frame" in arrays else 0
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise RequestError(BAD_OVERLAY, f"{name}/{ANSWERS} is damaged") from error
     if images.dtype != np.uint8 or images.ndim != 4 or logits.dtype != np.int64 or len(images) == 0:
         raise RequestError(BAD_OVERLAY, f"{name}/{ANSWERS} holds no images and logits")

@@ -196,11 +196,12 @@ class Service:
         with self._alone(client, batch.name, deadline), self._in_use(client, batch.token):
             before = self._results.find(client, batch.name, question)
             if before is not None:
-                return Answer({**before.header, "repeated": True}, before.payload)
+                header = {**before.header, "repeated": True, "waiting": self._leases.waiting}
+                return Answer(header, before.payload)
             result = self._computed(batch, payload, data_sha256, question, deadline)
             # Kept before it is answered: whatever happens on the way back, a retry gets this very answer.
             self._results.add(client, batch.name, result)
-        return Answer(result.header, result.payload)
+        return Answer({**result.header, "waiting": self._leases.waiting}, result.payload)
 
     def _computed(
         self, batch: Batch, payload: bytearray, data_sha256: str, question: str, deadline: Deadline

@@ -6,6 +6,7 @@ import hashlib
 import json
 import secrets
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,13 @@ class RunJournal:
     def find(self, batch: str) -> tuple[IntArray, dict[str, Any]] | None:
         """Return the logits and the record of a batch, or None."""
         try:
-            with np.load(self._folder / f"{batch}.npz", allow_pickle=False) as arrays:
+            with (
+                (self._folder / f"{batch}.npz").open("rb") as file,
+                np.load(file, allow_pickle=False) as arrays,
+            ):
                 logits = np.asarray(arrays["logits"], np.int64)
                 return logits, json.loads(arrays["record"].tobytes())
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             # A file that was cut off is as good as none.
             return None
 

@@ -20,6 +20,8 @@ _TTL_S = 10.0
 _LEASE_WAIT_S = 5.0
 _CALL_S = 120.0
 _FAULTS_EACH = 3
+# Who has had the board for so long gives it to others who wait, and queues behind them.
+_TURN_S = 1.0
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.05, 2.0
 _AGAIN = frozenset({BUSY, DEADLINE, DISK, INTERNAL})
 
@@ -68,6 +70,7 @@ class BoardSession:
         self._patience_s = patience_s
         self._ttl_s = ttl_s
         self._token: int | None = None
+        self._since_s = 0.0
 
     def run(
         self, batch: str, images: ImageArray, first_frame: int, seed: int
@@ -145,7 +148,10 @@ class BoardSession:
             "seed": seed,
         }
         answer, data = self._client.call(request, payload, timeout_s=_limited(until))
-        return self._checked(answer, data, payload, len(images))
+        result = self._checked(answer, data, payload, len(images))
+        if answer.get("waiting") and time.monotonic() - self._since_s > _TURN_S:
+            self.release()
+        return result
 
     def _leased(self, until: Deadline) -> int:
         while self._token is None:
@@ -162,7 +168,7 @@ class BoardSession:
                     f"not {self._graph_hash[:12]}",
                     hint="package this build, and copy it to the board",
                 )
-            self._token = int(answer["token"])
+            self._token, self._since_s = int(answer["token"]), time.monotonic()
             self.troubles.leases += 1
         return self._token
 

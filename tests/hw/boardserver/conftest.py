@@ -245,7 +245,7 @@ class SimulatedProcess:
             stderr=subprocess.DEVNULL,
             env={**os.environ, "OMP_NUM_THREADS": "1"},  # noqa: TID251  the process is the command line's
         )
-        line = read_line(self._process, START_S)
+        line = first_line(self._process, START_S)
         assert line.startswith("listening 127.0.0.1 "), line
         self.port = int(line.split()[2])
 
@@ -279,7 +279,7 @@ class SimulatedProcess:
         return [json.loads(line) for line in (self.state / "audit.jsonl").read_text().splitlines()]
 
 
-def read_line(process, timeout_s: float) -> str:
+def first_line(process, timeout_s: float) -> str:
     """Read one line of a process's output, or fail."""
     selector = selectors.DefaultSelector()
     selector.register(process.stdout, selectors.EVENT_READ)
@@ -295,6 +295,12 @@ def read_line(process, timeout_s: float) -> str:
         data += part
     selector.close()
     return data.decode()
+
+
+@pytest.fixture(scope="session")
+def read_line():
+    """The function that reads one line of a process's output."""
+    return first_line
 
 
 @contextmanager

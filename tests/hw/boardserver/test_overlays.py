@@ -103,3 +103,16 @@ def test_pickles_are_refused(root, overlay_folder):
     document["files"]["known_answers.npz"] = hashlib.sha256(data).hexdigest()
     (folder / "overlay.json").write_text(json.dumps(document))
     assert code_of(root, "net") == BAD_OVERLAY
+
+
+@pytest.mark.parametrize("cut", [0, 10, 200, -1])
+def test_known_answers_that_were_cut_off_before_they_were_listed_are_refused(root, overlay_folder, cut):
+    import hashlib
+
+    folder = overlay_folder(root, "net")
+    file = folder / "known_answers.npz"
+    file.write_bytes(file.read_bytes()[:cut])
+    document = json.loads((folder / "overlay.json").read_text())
+    document["files"][file.name] = hashlib.sha256(file.read_bytes()).hexdigest()
+    (folder / "overlay.json").write_text(json.dumps(document))
+    assert code_of(root, "net") == BAD_OVERLAY
