@@ -22,7 +22,7 @@ from export.files import atomic_file
 from export.graph import IntArray
 from hw.target import ImageArray
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _OPTIONAL = ("targets", "queries", "float_success")
 _ARRAYS = ("originals", "adversarial", "labels", *_OPTIONAL, "metadata")
 _MAX_METADATA = 1 << 20
@@ -45,7 +45,10 @@ class AttackArchive:
         eps: Budget in the unit of `attacks.threat.Budget`.
         norm: What the budget measures.
         seed: Seed of the attack.
-        graph_hash: SHA-256 of the dataflow graph that was attacked, in hex.
+        first_index: Index of the first image in its data set. Image i is frame ``first_index + i`` for
+            targets that draw weights.
+        graph_hash: SHA-256 of the dataflow graph that was attacked, or of what names the networks that were,
+            in hex.
         origin: What the gradients or answers came from, such as the name of a checkpoint; free text.
         queries: Images that a target was asked for, int64 ``(N,)``; None for an attack with gradients.
         float_success: Whether the unrounded image fooled the network that doesn't round, bool ``(N,)``; None
@@ -64,6 +67,7 @@ class AttackArchive:
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
     eps: float
     seed: int
+    first_index: int = 0
     graph_hash: str
     origin: str = ""
     norm: Norm = Norm.LINF
@@ -89,13 +93,15 @@ class AttackArchive:
         return len(self.originals)
 
     def __getitem__(self, images: slice) -> AttackArchive:
-        """Return some of the images."""
+        """Return some of the images, one after the other."""
         arrays = {
             name: value[images]
             for name in ("originals", "adversarial", "labels", *_OPTIONAL)
             if (value := getattr(self, name)) is not None
         }
-        return dataclasses.replace(self, **arrays)
+        return dataclasses.replace(
+            self, **arrays, first_index=self.first_index + images.indices(len(self))[0]
+        )
 
     @property
     def budget(self) -> Budget:
@@ -111,6 +117,7 @@ def make_archive(
     labels: IntArray,
     graph_hash: str,
     origin: str = "",
+    first_index: int = 0,
 ) -> AttackArchive:
     """Return what `Attack.craft` found as an archive."""
     return AttackArchive(
@@ -124,6 +131,7 @@ def make_archive(
         eps=float(attack.budget(originals.shape[1:]).eps),
         norm=attack.norm,
         seed=attack.seed,
+        first_index=first_index,
         graph_hash=graph_hash,
         origin=origin,
         queries=result.queries,
@@ -144,6 +152,7 @@ def save_attack(path: Path, archive: AttackArchive) -> None:
         "eps": archive.eps,
         "norm": str(archive.norm),
         "seed": archive.seed,
+        "first_index": archive.first_index,
         "classes": archive.classes,
         "graph_hash": archive.graph_hash,
         "origin": archive.origin,
@@ -239,7 +248,7 @@ def _check_types(archive: AttackArchive) -> None:
     require(isinstance(archive.attack, str) and archive.attack != "", "the attack has no name")
     require(isinstance(archive.origin, str), "the attack's origin must be text")
     require(isinstance(archive.parameters, Mapping), "the attack's parameters must be a mapping")
-    for name, least in (("classes", 1), ("seed", 0)):
+    for name, least in (("classes", 1), ("seed", 0), ("first_index", 0)):
         value = getattr(archive, name)
         good = isinstance(value, int) and not isinstance(value, bool) and least <= value < 1 << 63
         require(good, f"{name} must be an integer of at least {least}, not {value!r}")

@@ -30,8 +30,9 @@ def replay(
 ) -> ReplayReport:
     """Run clean and adversarial images on all targets.
 
-    Image i of either set is frame i for the targets, however the images fall into batches: weights that are
-    drawn for each frame are the same on all targets and in every replay under one seed.
+    Image i of either set is frame ``archive.first_index + i`` for the targets, however the images fall into
+    batches and shards: weights that are drawn for each frame are the same on all targets and in every replay
+    under one seed, and those that the attack's own last look saw.
 
     A divergence doesn't stop the replay: it is in the report, and `ReplayReport.check` raises it.
 
@@ -59,9 +60,7 @@ def replay(
     results: list[TargetResult] = []
     for target in targets:
         report = _Progress(target.name, len(sets) * len(archive), progress)
-        runs = {
-            name: _run(target, images, archive.classes, batch_size, report) for name, images in sets.items()
-        }
+        runs = {name: _run(target, archive, images, batch_size, report) for name, images in sets.items()}
         if not baseline:
             baseline = {name: run.inference for name, run in runs.items()}
         judged = {
@@ -87,6 +86,7 @@ def replay(
         graph_hash=graph_hash,
         source_hash=archive.graph_hash,
         images=len(archive),
+        first_image=archive.first_index,
         baseline=targets[0].name,
         perturbation=measure(archive),
         targets=tuple(results),
@@ -134,7 +134,11 @@ def _check_arguments(archive: AttackArchive, targets: Sequence[Target], batch_si
 
 
 def _run(
-    target: Target, images: ImageArray, classes: int, batch_size: int | None, progress: _Progress
+    target: Target,
+    archive: AttackArchive,
+    images: ImageArray,
+    batch_size: int | None,
+    progress: _Progress,
 ) -> _Run:
     size = len(images) if batch_size is None else batch_size
     parts: list[Inference] = []
@@ -142,13 +146,13 @@ def _run(
     for begin in range(0, len(images), size):
         batch = images[begin : begin + size]
         start = time.perf_counter()
-        part = target.infer(batch, begin)
+        part = target.infer(batch, archive.first_index + begin)
         seconds += time.perf_counter() - start
         logits = part.logits
-        if logits.dtype != np.int64 or logits.shape != (len(batch), classes):
+        if logits.dtype != np.int64 or logits.shape != (len(batch), archive.classes):
             raise CheckFailedError(
                 f"{target.name} returned {logits.dtype} {logits.shape} for {len(batch)} images, "
-                f"not int64 ({len(batch)}, {classes})",
+                f"not int64 ({len(batch)}, {archive.classes})",
                 target=target.name,
             )
         parts.append(part)
@@ -195,5 +199,7 @@ def _traced(result: SetResult, archive: AttackArchive, baseline: Target, target:
     if first is None:
         return result
     pixels = archive.originals if result.images == _CLEAN else archive.adversarial
-    layer, note = locate(baseline, target, pixels[first.image : first.image + 1], frame=first.image)
+    layer, note = locate(
+        baseline, target, pixels[first.image : first.image + 1], frame=archive.first_index + first.image
+    )
     return dataclasses.replace(result, first=dataclasses.replace(first, layer=layer, note=note))

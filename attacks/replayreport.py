@@ -101,6 +101,7 @@ class ReplayReport:
         graph_hash: The network that the targets compute.
         source_hash: The network that the attack was made for; another one where this is a transfer.
         images: Number of originals.
+        first_image: Index of the first one in its data set, which is its frame.
         baseline: Target that the others are compared with.
         perturbation: Distances.
         targets: One result a target, in the order given.
@@ -115,6 +116,7 @@ class ReplayReport:
     graph_hash: str
     source_hash: str
     images: int
+    first_image: int
     baseline: str
     perturbation: Perturbation
     targets: tuple[TargetResult, ...]

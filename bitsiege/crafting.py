@@ -128,6 +128,7 @@ def craft(
         pixels,
         labels,
         output,
+        first_index=first_index,
         source_hash=build.graph_hash,
         origin=f"answers of {oracle}",
     )
@@ -184,6 +185,7 @@ def craft_on(
         pixels,
         labels,
         output,
+        first_index=first_index,
         source_hash=gradient.source_hash,
         origin=gradient.origin,
     )
@@ -212,12 +214,19 @@ def write_result(
     labels: IntArray,
     output: Path,
     *,
+    first_index: int = 0,
     source_hash: str,
     origin: str,
 ) -> dict[str, Any]:
     """Write what an attack found; returns what `craft` does."""
     archive = make_archive(
-        attack, result, originals=pixels, labels=labels, graph_hash=source_hash, origin=origin
+        attack,
+        result,
+        originals=pixels,
+        labels=labels,
+        graph_hash=source_hash,
+        origin=origin,
+        first_index=first_index,
     )
     save_attack(output, archive)
     return {

@@ -43,6 +43,7 @@ def craft_by_surrogates(
     oracle: str = DEFAULT_ORACLE,
     cache_dir: Path | None = None,
     draw_seed: int = 0,
+    first_index: int = 0,
 ) -> dict[str, Any]:
     """Craft images on surrogates, let the build judge them, and write the archive; it is bound to the build.
 
@@ -58,6 +59,7 @@ def craft_by_surrogates(
         oracle: Target that judges.
         cache_dir: Where native code is kept.
         draw_seed: The oracle's.
+        first_index: Index of the first image in its data set.
 
     Returns:
         As `bitsiege.crafting.craft` does.
@@ -74,7 +76,15 @@ def craft_by_surrogates(
     judge = open_any_target(oracle, build, cache_dir=cache_dir, draw_seed=draw_seed)
     try:
         with progress.task(announce(attack), total=len(images)) as task:
-            result = craft_by_transfer(attack, modules, judge, pixels, labels, progress=partial(tell, task))
+            result = craft_by_transfer(
+                attack,
+                modules,
+                judge,
+                pixels,
+                labels,
+                first_index=first_index,
+                progress=partial(tell, task),
+            )
     finally:
         close_targets([judge])
     names = ", ".join(path.name for path in surrogates)
@@ -84,6 +94,7 @@ def craft_by_surrogates(
         pixels,
         labels,
         output,
+        first_index=first_index,
         source_hash=build.graph_hash,
         origin=f"transfer from {names}",
     )

@@ -21,8 +21,6 @@ ANSWERS = "answers.npz"
 _SETS = ("clean", "adversarial")
 _MAX_BYTES = 1 << 30
 
-Known = tuple[ImageArray, Inference]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Answers:
@@ -42,21 +40,34 @@ class Answers:
         return len(self.clean.logits)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Known:
+    """What a target answers to images.
+
+    Attributes:
+        images: uint8 ``(N, H, W, C)``.
+        first_frame: Frame of the first one.
+        answer: The target's.
+    """
+
+    images: ImageArray
+    first_frame: int
+    answer: Inference
+
+
 class Recorder:
-    """Passes images on to a target, as frames from ``first_frame`` on, and keeps what it answers.
+    """Passes images on to a target, and keeps what it answers.
 
     Images that it has passed on before, or the first ones of them, it answers from memory: the frames are the
     same, so the target would answer the same.
 
     Args:
         target: Who computes.
-        first_frame: Index of the first image.
-        known: Images and the target's answers that are known beforehand.
+        known: What the target is known to answer.
     """
 
-    def __init__(self, target: Target, *, first_frame: int, known: Known | None = None) -> None:
+    def __init__(self, target: Target, *, known: Known | None = None) -> None:
         self._target = target
-        self._first_frame = first_frame
         self._memory: list[Known] = [] if known is None else [known]
         self._heard: list[Inference] = []
 
@@ -72,11 +83,10 @@ class Recorder:
 
     def infer(self, images: ImageArray, first_frame: int = 0) -> Inference:
         """Let the target compute, and keep the answer."""
-        found = self._remembered(images) if first_frame == 0 else None
+        found = self._remembered(images, first_frame)
         if found is None:
-            found = self._target.infer(images, self._first_frame + first_frame)
-            if first_frame == 0:
-                self._memory.append((images, found))
+            found = self._target.infer(images, first_frame)
+            self._memory.append(Known(images=images, first_frame=first_frame, answer=found))
         self._heard.append(found)
         return found
 
@@ -85,30 +95,31 @@ class Recorder:
         clean, adversarial = self._heard[:2]
         return Answers(kind=self.kind, clean=clean, adversarial=adversarial)
 
-    def _remembered(self, images: ImageArray) -> Inference | None:
-        for seen, found in self._memory:
-            if len(images) <= len(seen) and np.array_equal(images, seen[: len(images)]):
-                return _first(found, len(images))
+    def _remembered(self, images: ImageArray, first_frame: int) -> Inference | None:
+        for known in self._memory:
+            begins = known.first_frame == first_frame and len(images) <= len(known.images)
+            if begins and np.array_equal(images, known.images[: len(images)]):
+                return _first(known.answer, len(images))
         return None
 
 
 class TracingRecorder(Recorder):
     """The same around a target that can show its layers."""
 
-    def __init__(self, target: TracingTarget, *, first_frame: int, known: Known | None = None) -> None:
-        super().__init__(target, first_frame=first_frame, known=known)
+    def __init__(self, target: TracingTarget, *, known: Known | None = None) -> None:
+        super().__init__(target, known=known)
         self._tracing = target
 
     def trace(self, images: ImageArray, first_frame: int = 0) -> dict[str, IntArray]:
         """Let the target trace."""
-        return self._tracing.trace(images, self._first_frame + first_frame)
+        return self._tracing.trace(images, first_frame)
 
 
-def recorder(target: Target, *, first_frame: int, known: Known | None = None) -> Recorder:
+def recorder(target: Target, *, known: Known | None = None) -> Recorder:
     """Return a recorder that can do what the target can."""
     if isinstance(target, TracingTarget):
-        return TracingRecorder(target, first_frame=first_frame, known=known)
-    return Recorder(target, first_frame=first_frame, known=known)
+        return TracingRecorder(target, known=known)
+    return Recorder(target, known=known)
 
 
 class Playback:
@@ -130,10 +141,10 @@ class Playback:
         return self._answers.kind
 
     def infer(self, images: ImageArray, first_frame: int = 0) -> Inference:
-        """Return the answers to the first images of either set; they begin at frame 0 of the record."""
+        """Return the answers to the first images of either set."""
         count = len(images)
-        if first_frame or count > len(self._answers):
-            raise ValueError(f"only frames 0 to {len(self._answers) - 1} of {self._name} are recorded")
+        if first_frame != self._archive.first_index or count > len(self._answers):
+            raise ValueError(f"only the {len(self._answers)} first frames of {self._name} are recorded")
         if np.array_equal(images, self._archive.originals[:count]):
             return _first(self._answers.clean, count)
         if np.array_equal(images, self._archive.adversarial[:count]):

@@ -104,13 +104,12 @@ def _replay(
         label=cell.folder,
     )
     replay, _ = timeless(report.to_json())
-    replay["first_image"] = cell.with_images[0].first
     _add_layers(replay, directory, cell)
     return replay
 
 
 def join_archives(parts: list[AttackArchive], name: str) -> AttackArchive:
-    """Return archives of consecutive images as one.
+    """Return archives of one attack as one, in the order of their images.
 
     Args:
         parts: They differ in their images only.
@@ -121,6 +120,8 @@ def join_archives(parts: list[AttackArchive], name: str) -> AttackArchive:
     """
     joined: dict[str, Any] = {}
     for field in dataclasses.fields(AttackArchive):
+        if field.name == "first_index":
+            continue
         values = [getattr(part, field.name) for part in parts]
         if all(isinstance(value, np.ndarray) for value in values):
             joined[field.name] = np.concatenate(values)

@@ -22,7 +22,15 @@ from attacks.archive import AttackArchive, load_attack
 from attacks.catalog import make_attack
 from attacks.substitute import SubstituteAttack
 from attacks.substitutefile import read_trained, trained_bytes
-from bitsiege.campaign.answers import ANSWERS, Playback, Recorder, answers_bytes, read_answers, recorder
+from bitsiege.campaign.answers import (
+    ANSWERS,
+    Known,
+    Playback,
+    Recorder,
+    answers_bytes,
+    read_answers,
+    recorder,
+)
 from bitsiege.campaign.bench import Bench, bench_for
 from bitsiege.campaign.digests import bytes_digest, code_digests
 from bitsiege.campaign.known import CLEAN, clean_bytes, read_clean
@@ -186,8 +194,9 @@ def _attack(work: Work, bench: Bench, folder: Path) -> tuple[Files, dict[str, An
     recorders = [
         recorder(
             bench.target(name, work.draw_seed),
-            first_frame=work.first,
-            known=(work.images[:count], known[name]) if name in known else None,
+            known=Known(images=work.images[:count], first_frame=work.first, answer=known[name])
+            if name in known
+            else None,
         )
         for name, count in work.targets
     ]

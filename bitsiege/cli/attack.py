@@ -64,6 +64,9 @@ def attack(
             "ensemble.",
         ),
     ] = None,
+    first: Annotated[
+        int, typer.Option("--first", metavar="N", min=0, help="Index of the first image in its data set.")
+    ] = 0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")] = 0,
     draw_seed: DrawSeed = 0,
     cache_dir: CacheDir = None,
@@ -96,7 +99,12 @@ def attack(
     loaded = load_build(build)
     pixels = load_images(images, loaded.graph.input_shape)
     classes = load_labels(labels, count=len(pixels), classes=loaded.graph.classes)
-    shared: dict[str, Any] = {"oracle": oracle, "cache_dir": cache_dir, "draw_seed": draw_seed}
+    shared: dict[str, Any] = {
+        "oracle": oracle,
+        "cache_dir": cache_dir,
+        "draw_seed": draw_seed,
+        "first_index": first,
+    }
     work = (loaded, attack, chosen, pixels, classes, output)
     with progress() as listener:
         if surrogate:

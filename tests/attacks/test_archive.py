@@ -124,12 +124,13 @@ def _npz(tmp_path, *, omit=(), **entries):
 
 def _metadata(**changes) -> np.ndarray:
     fields = {
-        "version": 2,
+        "version": 3,
         "norm": "linf",
         "attack": "pgd",
         "parameters": {},
         "eps": 2 / 255,
         "seed": 0,
+        "first_index": 0,
         "classes": 10,
         "graph_hash": HASH,
         "origin": "",
@@ -164,6 +165,7 @@ def _header(text: bytes) -> bytes:
         ({"metadata": np.frombuffer(b"[]", np.uint8)}, "not a JSON object"),
         ({"metadata": np.zeros((2, 2), np.uint8)}, "not text"),
         ({"metadata": _metadata(version=1)}, "attack format 1"),
+        ({"metadata": _metadata(first_index=-1)}, "first_index must be"),
         ({"metadata": _metadata(norm="l7")}, "unknown norm"),
         ({"queries": np.zeros(5, np.int64)}, "queries must be int64"),
         ({"float_success": np.full(6, 2, np.uint8)}, "true or false"),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from attacks.archive import make_archive
+from attacks.archive import load_attack, make_archive, save_attack
 from attacks.catalog import make_attack
 from attacks.goal import Goal
 from attacks.replay import measure, replay
@@ -254,3 +254,29 @@ def test_traces_of_different_shape_are_a_failed_check(archive, graph):
     target = Reshaped(graph, archive.adversarial[0], "mvau_0", 1)
     with pytest.raises(CheckFailedError, match="traces mvau_0"):
         replay(archive, [ReferenceTarget(graph), target], graph_hash=archive.graph_hash, trace=True)
+
+
+def test_a_shard_sees_the_draws_of_its_place(drawn_graph, images, labels, tmp_path):
+    """Whatever part of an archive is replayed: the draws are those of the attack's own last look."""
+    attack = make_attack("square", eps=40 / 255, max_queries=20)
+    target = ReferenceTarget(drawn_graph, seed=5)
+    result = attack.craft(target, images, labels, first_index=7)
+    digest = graph_hash(drawn_graph)
+    whole = make_archive(attack, result, originals=images, labels=labels, graph_hash=digest, first_index=7)
+    save_attack(tmp_path / "a.npz", whole)
+    whole = load_attack(tmp_path / "a.npz")
+    assert (whole.first_index, whole[10:20].first_index) == (7, 17)
+    for part, success in ((whole, result.success), (whole[13:], result.success[13:])):
+        report = replay(part, [ReferenceTarget(drawn_graph, seed=5)], graph_hash=digest, batch_size=4)
+        assert report.first_image == part.first_index
+        assert report.targets[0].adversarial.correct == int((~success).sum())
+    elsewhere = dataclasses.replace(whole, first_index=0)
+    report = replay(elsewhere, [ReferenceTarget(drawn_graph, seed=5)], graph_hash=digest)
+    assert report.targets[0].adversarial.correct != int((~result.success).sum())
+
+
+def test_another_network_s_attack_is_judged_where_that_is_asked_for(archive, graph):
+    with pytest.raises(InputError, match="bitsiege replay --transfer"):
+        replay(archive, [ReferenceTarget(graph)], graph_hash="0" * 64)
+    report = replay(archive, [ReferenceTarget(graph)], graph_hash="0" * 64, transfer=True)
+    assert (report.graph_hash, report.source_hash) == ("0" * 64, archive.graph_hash)
