@@ -13,7 +13,7 @@ from bitsiege.tomlfile import Name, Section, explain, read_toml
 from export.errors import InputError
 from hw.boards import find_board
 
-TargetName = Literal["torch", "qonnx", "reference", "emulator", "timing", "rtl", "netlist"]
+TargetName = Literal["torch", "qonnx", "reference", "emulator", "timing", "rtl", "netlist", "finn"]
 REPLAY_TARGETS: tuple[TargetName, ...] = ("torch", "qonnx", "reference", "emulator", "rtl")
 _EPSILONS = (0.02, 0.05, 0.1, 0.15, 0.2)
 

@@ -16,7 +16,7 @@ from hw.targets import HARDWARE_TARGETS, REMOTE_PREFIX, open_target
 
 TORCH = "torch"
 # The order in which people read them: from the model to the hardware.
-_FIRST = (TORCH, "qonnx", "reference", "emulator", "timing", "rtl", "netlist")
+_FIRST = (TORCH, "qonnx", "finn", "reference", "emulator", "timing", "rtl", "netlist")
 # Targets that draw weights; qonnx refuses such a network.
 _DRAWING = ("reference", "emulator", "timing", "rtl", "netlist")
 
@@ -86,7 +86,7 @@ def open_any_target(
     if name.startswith(REMOTE_PREFIX):
         return open_target(name, build, boards=boards, seed=draw_seed, journal=journal, subject=subject)
     options: dict[str, Any] = {}
-    if cache_dir is not None and name in ("emulator", "timing", "rtl", "netlist"):
+    if cache_dir is not None and name in ("emulator", "timing", "rtl", "netlist", "finn"):
         options["cache_dir"] = cache_dir
     if draws_weights(build.graph) and name in _DRAWING:
         options["seed"] = draw_seed

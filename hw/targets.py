@@ -58,6 +58,12 @@ def _open_qonnx(build: Build, **options: Any) -> Target:
     return QonnxTarget(build.model_path, build.graph, **options)
 
 
+def _open_finn(build: Build, **options: Any) -> Target:
+    from hw.finn import FinnTarget
+
+    return FinnTarget(build, **options)
+
+
 _OPENERS: dict[str, Callable[..., Target]] = {
     "reference": _open_reference,
     "emulator": _open_emulator,
@@ -65,6 +71,7 @@ _OPENERS: dict[str, Callable[..., Target]] = {
     "rtl": _open_rtl,
     "netlist": _open_netlist,
     "qonnx": _open_qonnx,
+    "finn": _open_finn,
 }
 
 HARDWARE_TARGETS = tuple(_OPENERS)

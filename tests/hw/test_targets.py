@@ -33,7 +33,7 @@ def test_opens_the_reference(build):
 
 
 def test_names():
-    assert HARDWARE_TARGETS == ("reference", "emulator", "timing", "rtl", "netlist", "qonnx")
+    assert HARDWARE_TARGETS == ("reference", "emulator", "timing", "rtl", "netlist", "qonnx", "finn")
 
 
 def test_unknown_target_gets_the_nearest(build):
