@@ -103,9 +103,9 @@ def pack(values: Elements, element: ElementType) -> ByteArray:
     if element.bits == 1:
         ones = values > 0 if not element.signed else values < 0
         return np.packbits(ones, axis=-1, bitorder="little")
-    codes = values.astype(np.int64 if element.signed else np.uint64).view(np.uint64)
-    places = np.arange(element.bits, dtype=np.uint64)
-    bits = (codes[..., np.newaxis] >> places & np.uint64(1)).astype(np.uint8)
+    little = element.container.newbyteorder("<")
+    coded = np.ascontiguousarray(values, little).view(np.uint8).reshape(*values.shape, little.itemsize)
+    bits = np.unpackbits(coded, axis=-1, bitorder="little")[..., : element.bits]
     flat = bits.reshape(*values.shape[:-1], values.shape[-1] * element.bits)
     return np.packbits(flat, axis=-1, bitorder="little")
 
@@ -137,12 +137,12 @@ def unpack(packed: ByteArray, element: ElementType, count: int) -> Elements:
         if element.bipolar:
             return 2 * ones - 1
         return -ones if element.signed else ones
-    places = np.arange(element.bits, dtype=np.uint64)
-    codes = (by_element.astype(np.uint64) << places).sum(axis=-1, dtype=np.uint64).view(np.int64)
-    if element.signed:
-        unused = np.int64(64 - element.bits)
-        codes = codes << unused >> unused
-    return codes.astype(element.container)
+    width = 8 * element.container.itemsize
+    padded = np.zeros((*by_element.shape[:-1], width), np.uint8)
+    # At the upper end, so that shifting down again extends the sign.
+    padded[..., width - element.bits :] = by_element
+    codes = np.packbits(padded, axis=-1, bitorder="little").view(element.container.newbyteorder("<"))
+    return codes[..., 0].astype(element.container) >> (width - element.bits)
 
 
 def check_values(values: Elements, element: ElementType) -> None:

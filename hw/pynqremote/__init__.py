@@ -5,7 +5,7 @@ from hw.pynqremote.board import EmulatedBoard, emulated_board
 from hw.pynqremote.clients import client_command, private_pynq
 from hw.pynqremote.device import EmulatedOverlay
 from hw.pynqremote.faults import Faults
-from hw.pynqremote.folder import emulation_folder, folder_firmware, open_folder
+from hw.pynqremote.folder import describe_overlay, emulation_folder, folder_firmware, open_folder
 from hw.pynqremote.standin import ENVIRONMENT, RemoteStandIn
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Faults",
     "RemoteStandIn",
     "client_command",
+    "describe_overlay",
     "emulated_board",
     "emulation_folder",
     "firmware_of",

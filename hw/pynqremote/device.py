@@ -179,7 +179,9 @@ class EmulatedOverlay:
 
     def _write_channel(self, channel: _Channel, place: int, value: int) -> None:
         match place:
-            case registers.CTRL if value & registers.START and not channel.running:
+            case registers.CTRL if value & registers.START and not (
+                channel.running or channel.status & registers.HALTED
+            ):
                 channel.running, channel.done, channel.moved = True, False, 0
                 self._begin()
             case registers.ADDRESS_LOW:
@@ -189,11 +191,12 @@ class EmulatedOverlay:
             case registers.FRAMES:
                 channel.frames = value
             case registers.STATUS:
-                channel.status &= ~value
+                channel.status &= ~value | registers.HALTED
             case registers.SOFT_RESET if value & 1 and not self.faults.deaf:
-                # As in hardware, the accelerator between the channels is flushed with either of them.
+                # As in hardware, either of them resets everything but the counter of cycles.
                 self._idma.reset()
                 self._odma.reset()
+                self._seed = self._frame = 0
             case _:
                 pass
 

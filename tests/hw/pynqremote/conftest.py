@@ -1,6 +1,5 @@
 """Overlays without hardware, pynq's environment, and programs in it."""
 
-import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,24 +8,17 @@ import numpy as np
 import pytest
 
 import hw.pynq
-from export.graphfile import graph_hash
-from hw.boards import find_board
 from hw.environments import create_environment
-from hw.pynq import finn_settings
 from hw.pynqremote import (
     ENVIRONMENT,
     RemoteStandIn,
     client_command,
+    describe_overlay,
     emulated_board,
-    emulation_folder,
     folder_firmware,
     private_pynq,
 )
 from hw.reference import ReferenceTarget
-from hw.vivado.answers import known_answers
-from hw.vivado.hwh import hwh_text
-from hw.vivado.plan import plan_overlay
-from hw.vivado.project import write_about
 
 PROGRAMS = Path(__file__).parent / "programs"
 
@@ -41,21 +33,8 @@ def pynq_python():
 def make_folder(tmp_path_factory):
     """The function that writes the folder of an overlay that nobody built, and returns its manifest."""
 
-    def make(graph, *, board="Pynq-Z1", design_hash="5e" * 32):
-        source = tmp_path_factory.mktemp("overlay")
-        plan = plan_overlay(
-            graph,
-            model="net",
-            board=find_board(board),
-            graph_hash=graph_hash(graph),
-            design_hash=design_hash,
-        )
-        (source / f"{plan.name}.hwh").write_text(hwh_text(plan))
-        known_answers(graph).save(source / "known_answers.npz")
-        write_about(source, plan)
-        manifest = emulation_folder(source, tmp_path_factory.mktemp("emulation") / "overlay")
-        (manifest.folder / "settings.json").write_text(json.dumps(finn_settings(manifest, batch_size=8)))
-        return manifest
+    def make(graph, **options):
+        return describe_overlay(graph, tmp_path_factory.mktemp("emulation") / "overlay", **options)
 
     return make
 
