@@ -1,7 +1,7 @@
 """In pynq's environment: times overlays through PYNQ.remote, and packing.
 
-Arguments: port, folder, images, batch sizes. Prints one JSON object; logits go to ``logits-NAME-BATCH.npy`` in
-the working directory.
+Arguments: port, folder, images, batch sizes. Prints one JSON object; logits go to ``logits-NAME-BATCH.npy``
+in the working directory.
 """
 
 # It is checked where those packages aren't.
