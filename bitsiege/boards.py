@@ -37,7 +37,7 @@ def serve_board(
     Args:
         builds: Networks of a simulated board; none for the board that this is.
         state: Folder of the server's own files.
-        root: Folder of the overlays; None for one in ``state``.
+        root: Folder of the overlays; None for one in ``state``, where a simulated board's are written.
         credentials: Folder that enrolling wrote for the board.
         insecure_loopback: Serve without certificates, this machine only.
         address: Host and port.
@@ -63,7 +63,9 @@ def serve_board(
     try:
         overlays.mkdir(parents=True, exist_ok=True)
         if builds:
-            device: BoardDevice = _simulated(builds, overlays, kind, faults, cache_dir)
+            device: BoardDevice = _simulated(
+                builds, overlays if root is None else None, kind, faults, cache_dir
+            )
         else:
             named = kind or read_board_name()
             if named is None:
@@ -87,14 +89,16 @@ def serve_board(
 
 
 def _simulated(
-    paths: list[Path], overlays: Path, kind: str | None, faults: Path | None, cache_dir: Path | None
+    paths: list[Path], overlays: Path | None, kind: str | None, faults: Path | None, cache_dir: Path | None
 ) -> Any:
     from hw.remote.simulated import BOARD, SimulatedBoard, write_simulated_overlay
 
     loaded = [load_build(path) for path in paths]
     named = BOARD if kind is None else kind
-    for build in loaded:
-        write_simulated_overlay(build, overlays, named)
+    # A folder that the user names holds overlays already, such as those that `bitsiege package` wrote.
+    if overlays is not None:
+        for build in loaded:
+            write_simulated_overlay(build, overlays, named)
     return SimulatedBoard(loaded, board=named, faults=faults, cache_dir=cache_dir)
 
 

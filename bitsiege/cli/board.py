@@ -86,7 +86,9 @@ def serve(
     ] = None,
     root: Annotated[
         Path | None,
-        typer.Option("--root", metavar="DIR", help="Folder of the overlays; STATE/overlays without it."),
+        typer.Option(
+            "--root", metavar="DIR", help="Folder of overlays, as packaged; STATE/overlays without it."
+        ),
     ] = None,
     credentials: Annotated[
         Path | None,

@@ -129,6 +129,11 @@ def _context(entry: BoardEntry) -> ssl.SSLContext | None:
     identity = entry.identity
     if identity is None:
         return None
+    for file in (identity.certificate, identity.key, identity.authority):
+        if not file.is_file():
+            raise InputError(
+                f"board {entry.name} needs {file}, which is not there", hint="bitsiege board enrol"
+            )
     try:
         return client_context(identity.certificate, identity.key, identity.authority)
     except OSError as error:

@@ -44,7 +44,7 @@ def enrol(name: str, *, host: str, port: int, registry: Path, board_folder: Path
     check_name(client)
     if board_folder.exists() and any(board_folder.iterdir()):
         raise InputError(f"{board_folder} is not empty", hint="name a new folder")
-    own = registry.parent / "board-certificates"
+    own = registry.resolve().parent / "board-certificates"
     try:
         for folder in (own, board_folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -25,6 +25,7 @@ from hw.boardserver.files import read_json, write_json
 from hw.boardserver.overlays import Overlay
 from hw.build import Build
 from hw.emulator import EmulatorTarget
+from hw.overlay import design_hash
 from hw.pynq import Accelerator, Manifest, SimulationBus, parse_manifest, read_manifest
 from hw.pynqremote import EmulatedOverlay, Faults
 from hw.target import Inference, Target
@@ -68,13 +69,12 @@ def write_simulated_overlay(build: Build, root: Path, board: str = BOARD) -> str
         InputError: It can't be written.
     """
     graph = build.graph
-    folding = (build.path / "folding.json").read_bytes()
-    design_hash = hashlib.sha256(build.graph_hash.encode() + folding).hexdigest()
-    name = f"{build.path.resolve().name}_{board.lower()}_{design_hash[:12]}"
+    circuit = design_hash(build)
+    name = f"{build.path.resolve().name}_{board.lower()}_{circuit[:12]}"
     with atomic_directory(root / name) as folder:
         answers = known_answers(graph)
         answers.save(folder / "known_answers.npz")
-        (folder / f"{name}.bit").write_text(f"simulated {design_hash}\n", encoding="ascii")
+        (folder / f"{name}.bit").write_text(f"simulated {circuit}\n", encoding="ascii")
         files = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
         document: dict[str, Any] = {
             "format": "bitsiege-overlay",
@@ -83,7 +83,7 @@ def write_simulated_overlay(build: Build, root: Path, board: str = BOARD) -> str
             "board": board,
             "part": "none",
             "graph_hash": build.graph_hash,
-            "design_hash": design_hash,
+            "design_hash": circuit,
             "model": build.path.resolve().name,
             "input": {"shape": list(graph.input_shape), "dtype": "uint8"},
             "output": {

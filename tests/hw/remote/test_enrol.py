@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from export.errors import InputError, ToolError
-from hw.remote import enrol, find_entry
+from hw.remote import BoardClient, enrol, find_entry
 
 
 def make(folder, name="z1", host="127.0.0.1", client="user"):
@@ -88,3 +88,18 @@ def test_a_missing_openssl_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ToolError, match="openssl is missing"):
         make(tmp_path)
+
+
+def test_the_registry_may_be_named_from_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    entry = make(type(tmp_path)("sub"))
+    monkeypatch.chdir("/")
+    assert find_entry("z1", tmp_path / "sub" / "boards.toml") == entry
+    assert entry.identity.certificate.is_file()
+
+
+def test_a_certificate_that_is_gone_is_named(tmp_path):
+    entry = make(tmp_path)
+    entry.identity.key.unlink()
+    with pytest.raises(InputError, match=r"user\.key, which is not there"):
+        BoardClient(entry)
