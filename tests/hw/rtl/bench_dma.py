@@ -1,8 +1,8 @@
 """cocotb bench of both sides of a DMA against the AXI memory and streams of cocotbext-axi.
 
 cocotbext-axi's memory is an implementation of AXI by others; a few lines of memory of our own answer in every
-cycle, for the rate, and with errors. Inputs change after a falling edge; wires are sampled before the next rising
-one.
+cycle, for the rate, and with errors. Inputs change after a falling edge; wires are sampled before the next
+rising one.
 """
 
 import itertools
