@@ -15,7 +15,11 @@ def infer(
     build: BuildDir,
     target: Annotated[
         str,
-        typer.Option("--target", metavar="NAME", help="torch, qonnx, reference, emulator, timing or rtl."),
+        typer.Option(
+            "--target",
+            metavar="NAME",
+            help="torch, qonnx, reference, emulator, timing, rtl or remote:BOARD.",
+        ),
     ],
     images: Annotated[
         Path, typer.Option("--images", metavar="X.npy", help="uint8 images (N, H, W, C).", show_default=False)

@@ -110,7 +110,7 @@ class DrivenDevice:
         self._measured_s = float("-inf")
 
     def reset(self, deadline: Deadline) -> None:
-        """Abort what is going on; what doesn't come back is loaded anew anyway."""
+        """Abort what is going on; a driver that can't is opened anew by the next load all the same."""
         deadline.check("the reset")
         driver, self._driver = self._driver, None
         if driver is not None:

@@ -102,10 +102,11 @@ class BoardClient:
     def _connected(self, deadline: Deadline) -> Connection:
         if self._connection is not None:
             return self._connection
-        wait_s = min(_CONNECT_S, max(1e-3, deadline.remaining_s()))
-        stream = socket.create_connection((self.entry.host, self.entry.port), timeout=wait_s)
+        stream = _connected_socket(self.entry, deadline)
         try:
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # For the handshake as a whole.
+            stream.settimeout(max(1e-3, min(_CONNECT_S, deadline.remaining_s())))
             if self._context is not None:
                 stream = self._context.wrap_socket(stream, server_hostname=self.entry.host)
         except BaseException:
@@ -123,6 +124,23 @@ class BoardClient:
                 return BoardAnswerError(
                     "internal", "it answered something else", hint="", board=self.entry.name
                 )
+
+
+def _connected_socket(entry: BoardEntry, deadline: Deadline) -> socket.socket:
+    """Connect to the first address of a name that answers."""
+    found = socket.getaddrinfo(entry.host, entry.port, type=socket.SOCK_STREAM)
+    last: OSError = OSError(f"{entry.host} has no address")
+    for family, kind, protocol, _, address in found:
+        stream = socket.socket(family, kind, protocol)
+        stream.settimeout(max(1e-3, min(_CONNECT_S, deadline.remaining_s())))
+        try:
+            stream.connect(address)
+        except OSError as error:
+            stream.close()
+            last = error
+        else:
+            return stream
+    raise last
 
 
 def _context(entry: BoardEntry) -> ssl.SSLContext | None:

@@ -13,6 +13,7 @@ from platformdirs import user_config_path
 
 from export.errors import InputError
 from export.files import atomic_file
+from hw.boardserver.serve import PORT
 from hw.boardserver.tls import NAME
 
 _MAX_BYTES = 1 << 20
@@ -146,8 +147,8 @@ def _entry(path: Path, name: str, value: object) -> BoardEntry:
     if unknown:
         raise InputError(f"{where}.{unknown[0]} is unknown", hint=f"known: {', '.join(sorted(_KEYS))}")
     if not isinstance(table.get("address"), str):
-        raise InputError(f"{where} has no address", hint='address = "192.168.2.99:7968"')
-    host, port = parse_address(table["address"], 7968)
+        raise InputError(f"{where} has no address", hint=f'address = "192.168.2.99:{PORT}"')
+    host, port = parse_address(table["address"], PORT)
     if table.get("plain") is True:
         if host not in ("127.0.0.1", "::1", "localhost"):
             raise InputError(f"{where}: plain is for this machine only", hint="bitsiege board enrol")
