@@ -77,7 +77,10 @@ def _columns(campaign: Campaign) -> list[tuple[str, float]]:
 
 
 def _beaten(campaign: Campaign) -> set[tuple[str, str, float | None, str, str]]:
-    """Places of the matrices where images from elsewhere leave less than the attack on the model itself."""
+    """Places of the matrices where images from elsewhere leave less than the attack on the model itself.
+
+    Less than its interval, that is: one image more or less says nothing.
+    """
     found: set[tuple[str, str, float | None, str, str]] = set()
     for matrix in campaign.transfers:
         rows = {row.source: row.shares for row in matrix.rows}
@@ -86,7 +89,7 @@ def _beaten(campaign: Campaign) -> set[tuple[str, str, float | None, str, str]]:
             found |= {
                 (matrix.title, matrix.norm, matrix.epsilon, source, model)
                 for source, shares in rows.items()
-                if own is not None and (other := shares[place]) is not None and other.accuracy < own.accuracy
+                if own is not None and (other := shares[place]) is not None and other.accuracy < own.low
             }
     return found
 

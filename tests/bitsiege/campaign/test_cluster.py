@@ -84,8 +84,10 @@ def stack() -> Generator[ExitStack]:
 
 @pytest.fixture(scope="module")
 def board_file(campaign_file: Path) -> Path:
-    """The small campaign, with more work in each shard, and an emulator that counts as a board."""
+    """The small campaign with more work in each shard, a source of images, and an emulator as a board."""
     text = campaign_file.read_text().replace("shard_images = 8", "shard_images = 4")
+    source = '[[sources]]\nname = "twin"\nmembers = ["net"]\n'
+    text = text.replace("[0.05, 0.1]", "[0.1]").replace("[replay]", f"{source}[replay]")
     text = text.replace("steps = 2", "steps = 60") + f'resources = {{ emulator = "{BOARD}" }}\n'
     path = campaign_file.with_name("board.toml")
     path.write_text(text)
@@ -125,12 +127,12 @@ def test_a_killed_worker_changes_no_byte(
     assert process.returncode == 0, errors
     after = workers(path)
     assert set(before.values()) == {str(victim.pid)}
-    # Crafting and judging, boards, and once for all attacks the originals on either.
-    assert len(before) + 8 < len(after) == 5 * (5 + 4) + 5 + 4
+    # Own images and those of the source, judged anywhere and on the board; crafted ones; originals on either.
+    assert len(before) + 8 < len(after) == 6 * (5 + 4) + 3 * 5 + 5 + 4
     assert set(after.values()) == {str(victim.pid), str(boarded.pid)}
     plan = json.loads((path / "plan.json").read_text())
     boards = [shard["key"] for cell in plan["plan"]["cells"] for shard in cell["shards"] if shard["resource"]]
-    assert len(boards) == 5 * 4
+    assert len(boards) == 6 * 4
     assert {after[key] for key in boards} == {str(boarded.pid)}
     assert bitsiege("campaign", board_file, "--out", local, "--jobs", 1).status == 0
     assert result_bytes(path) == result_bytes(local)
