@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,7 @@ class BoardBus:
         self._clocks = importlib.import_module("pynq.ps").Clocks
         self._device: Any = pynq.Device.active_device if device is None else device
         self.board = board_name(self._device)
+        self._failures = _remote_failures(self._device)
         self._blocks = {
             base: pynq.MMIO(base, BLOCK_BYTES, device=self._device) for base in manifest.registers.values()
         }
@@ -76,18 +78,25 @@ class BoardBus:
     def read(self, address: int) -> int:
         """Read a register."""
         base = address & ~(BLOCK_BYTES - 1)
-        return int(self._blocks[base].read(address - base))
+        try:
+            return int(self._blocks[base].read(address - base))
+        except self._failures as error:
+            raise _gone(error) from error
 
     def write(self, address: int, value: int) -> None:
         """Write a register."""
         base = address & ~(BLOCK_BYTES - 1)
-        self._blocks[base].write(address - base, int(value))
+        try:
+            self._blocks[base].write(address - base, int(value))
+        except self._failures as error:
+            raise _gone(error) from error
 
     def allocate(self, size: int) -> BoardBuffer:
         """Return new contiguous memory of the board."""
         try:
-            return BoardBuffer(self._allocate((size,), np.uint8, target=self._device))
-        except (RuntimeError, MemoryError) as error:
+            array = self._allocate((size,), np.uint8, target=self._device)
+            return BoardBuffer(array, self._failures)
+        except (RuntimeError, MemoryError, *self._failures) as error:
             raise DriverError(
                 f"the board has no {size} bytes of contiguous memory left: {error}",
                 hint="use a smaller batch_size, or end other programs that hold buffers",
@@ -114,23 +123,45 @@ class BoardBus:
 class BoardBuffer:
     """Contiguous memory that ``pynq`` allocated."""
 
-    def __init__(self, array: Any) -> None:
+    def __init__(self, array: Any, failures: tuple[type[Exception], ...] = ()) -> None:
         self._array: Any = array
+        self._failures = failures
         self.size = int(array.size)
         self.address = int(array.device_address)
 
     def write(self, data: ByteArray) -> None:
         """Copy bytes to its start and flush them."""
         self._array[: data.size] = data
-        self._array.flush()
+        try:
+            self._array.flush()
+        except self._failures as error:
+            raise _gone(error) from error
 
     def read(self, count: int) -> ByteArray:
         """Return its first bytes after invalidating the cache."""
-        self._array.invalidate()
+        try:
+            self._array.invalidate()
+        except self._failures as error:
+            raise _gone(error) from error
         return np.array(self._array[:count], dtype=np.uint8)
 
     def free(self) -> None:
         """Give the memory back."""
         array, self._array = self._array, None
         if array is not None:
-            array.freebuffer()
+            # A board that is gone has freed it.
+            with suppress(*self._failures):
+                array.freebuffer()
+
+
+def _remote_failures(device: Any) -> tuple[type[Exception], ...]:
+    """Return what calls to a board elsewhere raise when it can't answer; none for a board here."""
+    if device is None or not device.has_capability("REMOTE"):
+        return ()
+    return (RuntimeError, importlib.import_module("grpc").RpcError)
+
+
+def _gone(error: Exception) -> DriverError:
+    return DriverError(
+        f"the board does not answer: {error}", hint="see whether its server runs, and load again"
+    )

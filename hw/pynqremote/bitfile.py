@@ -42,9 +42,9 @@ def firmware_of(bitfile: bytes) -> bytes:
         (skipped,) = struct.unpack_from(">H", bitfile)
         place = 2 + skipped + 2
         while bitfile[place : place + 1] != _DATA:
-            if bitfile[place : place + 1] not in (_DESIGN, _PART, _DATE, _TIME):
+            key, length = struct.unpack_from(">cH", bitfile, place)
+            if key not in (_DESIGN, _PART, _DATE, _TIME):
                 raise InputError("it is no .bit file: it has an unknown field")
-            (length,) = struct.unpack_from(">H", bitfile, place + 1)
             place += 3 + length
         (length,) = struct.unpack_from(">I", bitfile, place + 1)
     except struct.error as error:

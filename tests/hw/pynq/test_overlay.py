@@ -79,7 +79,9 @@ class Board:
         pynq.Device = types.SimpleNamespace(active_device=board)
         ps = types.ModuleType("pynq.ps")
         ps.Clocks = board.clocks
-        return {"pynq": pynq, "pynq.ps": ps}
+        grpc = types.ModuleType("grpc")
+        grpc.RpcError = type("RpcError", (Exception,), {})
+        return {"pynq": pynq, "pynq.ps": ps, "grpc": grpc}
 
 
 @pytest.fixture
@@ -187,6 +189,27 @@ def test_known_answers_that_do_not_fit(folder):
         (path / "overlay.json").write_text(json.dumps(document))
         with pytest.raises(BadInputError, match=words):
             BitsiegeOverlay(path / "net.bit")
+
+
+def test_a_board_that_is_gone_is_an_error_of_ours(folder):
+    path, _, make = folder
+    board = make()
+    overlay = BitsiegeOverlay(path / "net.bit")
+    images = np.zeros((1, 12, 1, 1), np.uint8)
+
+    def gone(*arguments):
+        raise sys.modules["grpc"].RpcError("unavailable")
+
+    board.device.read_memory = gone
+    with pytest.raises(DriverError, match="the board does not answer: unavailable"):
+        overlay.execute(images)
+    board.device.read = gone
+    with pytest.raises(DriverError, match="the board does not answer"):
+        overlay.execute(images)
+    board.device.write_memory = gone
+    with pytest.raises(DriverError, match="the board does not answer"):
+        overlay.execute(images)
+    overlay.close()
 
 
 def test_no_pynq_and_no_board(monkeypatch, folder):
