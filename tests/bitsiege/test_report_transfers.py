@@ -8,17 +8,31 @@ from bitsiege.report.worst import share
 def cell(model: str, source: str, correct: int, *, seed: int = 0, **changes: Any) -> CellResult:
     found = TargetShare(target="emulator", kind="s", divergences=0, **share(correct, 100).model_dump())
     values: dict[str, Any] = {
-        **{"model": model, "attack": "pgd", "title": "pgd", "source": source, "access": "", "norm": "linf"},
-        **{"epsilon": 0.1, "seed": seed, "parameters": {}, "images": 100, "images_done": 100},
-        **{"finished": True, "attacked": (found,)},
+        "model": model,
+        "attack": "pgd",
+        "title": "pgd",
+        "source": source,
+        "access": "",
+        "norm": "linf",
+        "epsilon": 0.1,
+        "seed": seed,
+        "parameters": {},
+        "images": 100,
+        "images_done": 100,
+        "finished": True,
+        "attacked": (found,),
     }
     return CellResult(**(values | changes))
 
 
 def crafted(name: str, succeeded: int, **parameters: Any) -> dict[str, Any]:
     return {
-        **{"model": name, "title": "pgd", "epsilon": 0.1, "parameters": parameters},
-        **{"images_done": 100, "succeeded": succeeded},
+        "model": name,
+        "title": "pgd",
+        "epsilon": 0.1,
+        "parameters": parameters,
+        "images_done": 100,
+        "succeeded": succeeded,
     }
 
 
@@ -32,7 +46,7 @@ def test_seeds_are_averaged_and_what_is_missing_is_left_out():
     ]
     (matrix,) = transfer_matrices(cells, [crafted("float", 75)], ["a", "b"])
     assert (matrix.seeds, matrix.models) == ((0, 1), ("a", "b"))
-    found = {row.source: [part and part.accuracy for part in row.shares] for row in matrix.rows}
+    found = {row.source: [part and round(part.accuracy, 9) for part in row.shares] for row in matrix.rows}
     assert found == {"a": [0.2, None], "b": [0.85, 0.5], "float": [0.6, 0.61]}
     assert [row.itself and row.itself.correct for row in matrix.rows] == [None, None, 25]
     own = matrix.rows[0].shares[0]
