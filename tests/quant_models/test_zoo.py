@@ -48,6 +48,7 @@ _PAPER_PROMISED = {
     "paper-a-mnist-robust": (0.98, 0.9),
     "paper-b-mnist-robust": (0.93, 0.5),
     "paper-c-mnist-robust": (0.97, 0.6),
+    "paper-s-mnist-robust": (0.93, 0.6),
     "paper-a-mnist": (0.985, 0.0),
     "paper-b-mnist": (0.96, 0.0),
     "paper-c-mnist": (0.96, 0.0),
