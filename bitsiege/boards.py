@@ -18,6 +18,7 @@ from hw.remote import BoardAnswerError, BoardClient, BoardEntry, RemoteTarget, U
 
 _ASK_S = 3.0
 _RECOVER_S = 120.0
+_LOAD_S, _RTL_LOAD_S = 1.0, 40.0
 
 
 def serve_board(
@@ -30,6 +31,7 @@ def serve_board(
     address: tuple[str, int],
     kind: str | None,
     faults: Path | None,
+    rtl: bool,
     cache_dir: Path | None,
 ) -> None:
     """Serve until the process is told to end.
@@ -43,6 +45,7 @@ def serve_board(
         address: Host and port.
         kind: What the board is called; None for what it says itself.
         faults: Fault file of a simulated board.
+        rtl: Whether a simulated board computes with the Verilated circuit.
         cache_dir: Where native code is kept.
 
     Raises:
@@ -57,14 +60,14 @@ def serve_board(
             "a board server needs certificates, or must not be reached from elsewhere",
             hint="--credentials DIR, or --insecure-loopback",
         )
-    if faults is not None and not builds:
-        raise InputError("--faults is for a simulated board", hint="--simulate BUILD")
+    if (faults is not None or rtl) and not builds:
+        raise InputError("--faults and --rtl are for a simulated board", hint="--simulate BUILD")
     overlays = state / "overlays" if root is None else root
     try:
         overlays.mkdir(parents=True, exist_ok=True)
         if builds:
             device: BoardDevice = _simulated(
-                builds, overlays if root is None else None, kind, faults, cache_dir
+                builds, overlays if root is None else None, kind, faults, rtl, cache_dir
             )
         else:
             named = kind or read_board_name()
@@ -89,7 +92,12 @@ def serve_board(
 
 
 def _simulated(
-    paths: list[Path], overlays: Path | None, kind: str | None, faults: Path | None, cache_dir: Path | None
+    paths: list[Path],
+    overlays: Path | None,
+    kind: str | None,
+    faults: Path | None,
+    rtl: bool,
+    cache_dir: Path | None,
 ) -> Any:
     from hw.remote.simulated import BOARD, SimulatedBoard, write_simulated_overlay
 
@@ -99,7 +107,8 @@ def _simulated(
     if overlays is not None:
         for build in loaded:
             write_simulated_overlay(build, overlays, named)
-    return SimulatedBoard(loaded, board=named, faults=faults, cache_dir=cache_dir)
+    load_s = _RTL_LOAD_S if rtl else _LOAD_S
+    return SimulatedBoard(loaded, board=named, faults=faults, cache_dir=cache_dir, load_s=load_s, rtl=rtl)
 
 
 def ask_boards(entries: list[BoardEntry]) -> dict[str, dict[str, Any]]:

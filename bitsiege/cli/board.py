@@ -109,6 +109,9 @@ def serve(
         Path | None,
         typer.Option("--faults", metavar="F.json", help="Faults of a simulated board, by name and number."),
     ] = None,
+    rtl: Annotated[
+        bool, typer.Option("--rtl", help="Simulate the circuit itself, with Verilator; slow.")
+    ] = False,
     cache_dir: CacheDir = None,
 ) -> int:
     """Serve the accelerators of this board, or a simulated board.
@@ -129,6 +132,7 @@ def serve(
         address=(listen, port),
         kind=kind,
         faults=faults,
+        rtl=rtl,
         cache_dir=cache_dir,
     )
     return 0

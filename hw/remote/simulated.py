@@ -25,7 +25,7 @@ from hw.boardserver.files import read_json, write_json
 from hw.boardserver.overlays import Overlay
 from hw.build import Build
 from hw.emulator import EmulatorTarget
-from hw.overlay import design_hash
+from hw.overlay import OverlaySimulation, design_hash
 from hw.pynq import Accelerator, Manifest, SimulationBus, parse_manifest, read_manifest
 from hw.pynqremote import EmulatedOverlay, Faults
 from hw.target import Inference, Target
@@ -108,11 +108,13 @@ class SimulatedBoard(DrivenDevice):
         builds: The networks that its overlays may hold.
         board: What its kind is called.
         faults: The fault file: a JSON object with the number of times that each named fault happens.
-        cache_dir: Where the emulator's native code is kept.
+        cache_dir: Where the emulator's native code and simulators are kept.
         load_s: See `DrivenDevice`.
+        rtl: Whether the Verilated circuit computes, bus and registers included, and not the emulator behind
+            the same registers. Only faults of the process can be asked for then.
 
     Raises:
-        ToolError: The emulator can't be compiled.
+        ToolError: Emulator or simulator can't be compiled.
     """
 
     def __init__(
@@ -123,6 +125,7 @@ class SimulatedBoard(DrivenDevice):
         faults: Path | None = None,
         cache_dir: Path | None = None,
         load_s: float = 1.0,
+        rtl: bool = False,
     ) -> None:
         super().__init__(
             board_id=f"simulated-{os.getpid()}",
@@ -132,9 +135,17 @@ class SimulatedBoard(DrivenDevice):
             simulated=True,
             load_s=load_s,
         )
-        self._targets = {
-            build.graph_hash: EmulatorTarget(build.graph, cache_dir=cache_dir) for build in builds
-        }
+        self._builds = {build.graph_hash: build for build in builds}
+        self._targets: dict[str, EmulatorTarget] = {}
+        self._cache_dir = cache_dir
+        self._rtl = rtl
+        self._verilated: OverlaySimulation | None = None
+        for build in builds:
+            # Compiled now, and not when somebody waits for it.
+            if rtl:
+                OverlaySimulation(build, cache_dir=cache_dir).close()
+            else:
+                self._targets[build.graph_hash] = EmulatorTarget(build.graph, cache_dir=cache_dir)
         self._faults = faults
         self._overlay: EmulatedOverlay | None = None
         self._lost = False
@@ -156,14 +167,24 @@ class SimulatedBoard(DrivenDevice):
     def _open(self, overlay: Overlay) -> Driver:
         """Load an overlay into the simulation, as `hw.pynq.BitsiegeOverlay` does on a board."""
         manifest = read_manifest(overlay.folder)
-        target = self._targets.get(manifest.graph_hash)
-        if target is None:
+        if manifest.graph_hash not in self._builds:
             raise InputError(f"the simulated board has no build of {manifest.name}")
+        if self._rtl:
+            return self._open_verilated(manifest)
+        target = self._targets[manifest.graph_hash]
         circuit = replace(manifest, design_hash="0" * 64) if self._take("stale-bitstream") else manifest
         self._lost = self._take("weights-lost")
         self._overlay = EmulatedOverlay(circuit, _Breakable(target, self._broken))
         bus = _Bus(self._overlay, manifest, off=self._take("clock-off"))
         return Accelerator(bus, manifest)
+
+    def _open_verilated(self, manifest: Manifest) -> Driver:
+        """Configure the device: the circuit begins in reset, whatever was there before."""
+        if self._verilated is not None:
+            self._verilated.close()
+        build = self._builds[manifest.graph_hash]
+        self._verilated = OverlaySimulation(build, cache_dir=self._cache_dir)
+        return Accelerator(SimulationBus(self._verilated, manifest), manifest)
 
     def _broken(self) -> bool:
         return self._faults is not None and bool(read_json(self._faults).get("broken"))

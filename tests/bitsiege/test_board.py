@@ -258,6 +258,7 @@ def timeless(report):
         (("serve", "--state", "s"), "certificates"),
         (("serve", "--state", "s", "--insecure-loopback"), "no PYNQ board"),
         (("serve", "--state", "s", "--insecure-loopback", "--faults", "f"), "simulated board"),
+        (("serve", "--state", "s", "--insecure-loopback", "--rtl"), "simulated board"),
         (("serve", "--state", "s", "--insecure-loopback", "--simulate", "nothing"), "not a build"),
         (("serve", "--state", "s", "--credentials", "nothing", "--port", "0"), "no PYNQ board"),
         (("run", "z9", "b", "--images", "x.npy", "-o", "o.npz"), "can't read"),

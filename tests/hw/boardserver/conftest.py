@@ -110,9 +110,9 @@ def device():
 
 QUICK = ServerLimits(
     wire=Limits(payload_bytes=1 << 20),
-    handshake_s=0.5,
-    frame_s=0.5,
-    idle_s=5.0,
+    handshake_s=1.5,
+    frame_s=1.0,
+    idle_s=20.0,
     send_s=1.0,
     strangers=4,
     connections_each=3,

@@ -171,18 +171,18 @@ def test_a_driver_that_never_returns_blocks_nobody(make_board, device, images):
     board.prepare(NAME, soon())
 
     def hang(part, deadline):
-        time.sleep(1.5)
+        time.sleep(4)
         raise RuntimeError
 
     device.next = [hang]
     start = time.monotonic()
     assert code_of(run, board, images, 0.3) == HUNG
-    assert time.monotonic() - start < 1.0
+    assert time.monotonic() - start < 3
     # It still hangs: what needs the device fails at once.
     assert code_of(board.prepare, NAME, soon()) == HUNG
-    assert time.monotonic() - start < 1.2
+    assert time.monotonic() - start < 3
     assert board.state == "quarantined"
-    time.sleep(1.5)
+    time.sleep(4)
     board.recover(NAME, soon())
     run(board, images)
 

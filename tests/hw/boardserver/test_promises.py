@@ -84,7 +84,7 @@ def test_2_no_call_outlasts_its_deadline(simulated, make_target, connect, images
             start = time.monotonic()
             with pytest.raises(UnreachableError):
                 client.call({"op": "hello"}, timeout_s=patience_s)
-            assert time.monotonic() - start < patience_s + 0.5
+            assert time.monotonic() - start < patience_s + 2.0
     finally:
         simulated._process.send_signal(signal.SIGCONT)
     target.infer(images)
@@ -170,13 +170,39 @@ def test_5_an_interrupted_run_goes_on_bit_for_bit(simulated, make_target, build,
 
 
 def test_6_board_emulator_and_reference_agree_bit_for_bit(make_target, build, cache_dir):
-    """The driver runs on the registers of the overlay; the RTL is held against both elsewhere."""
+    """The driver runs on the registers of the emulated overlay; the next test has the Verilated one."""
     from hw.emulator import EmulatorTarget
 
     many = np.random.default_rng(4).integers(0, 256, (3000, 4, 4, 1), np.uint8)
     logits = make_target().infer(many).logits
     assert np.array_equal(logits, EmulatorTarget(build.graph, cache_dir=cache_dir).infer(many).logits)
     assert np.array_equal(logits, ReferenceTarget(build.graph).infer(many).logits)
+
+
+def test_6_the_circuit_itself_agrees_too(tmp_path, build, connect, simulator_cache):
+    """From the client through server, driver, registers and DMA into the Verilated RTL, and back."""
+    from hw.boardserver.serve import ServerPlan, make_server
+    from hw.remote import BoardEntry
+    from hw.remote.session import BoardSession
+    from hw.remote.simulated import SimulatedBoard, write_simulated_overlay
+
+    name = write_simulated_overlay(load_build(build.path), tmp_path / "overlays")
+    device = SimulatedBoard([load_build(build.path)], cache_dir=simulator_cache, load_s=20.0, rtl=True)
+    server = make_server(ServerPlan(root=tmp_path / "overlays", state=tmp_path / "state", port=0), device)
+    thread = threading.Thread(target=server.serve, daemon=True)
+    thread.start()
+    try:
+        host, port = server.address
+        client = connect(BoardEntry(name="rtl", host=host, port=port, identity=None))
+        session = BoardSession(client, name, build.graph_hash, patience_s=120)
+        many = np.random.default_rng(6).integers(0, 256, (100, 4, 4, 1), np.uint8)
+        logits, record = session.run("b1", many, 0, 0)
+        session.release()
+    finally:
+        server.close()
+        thread.join(10)
+    assert np.array_equal(logits, ReferenceTarget(build.graph).infer(many).logits)
+    assert record["kind"] == "simulation"
 
 
 def test_7_strangers_get_nothing_and_paths_are_allow_listed(simulated, make_target, connect, boards):

@@ -102,7 +102,7 @@ def test_a_frame_that_trickles_in_ends_at_its_deadline(pair):
     start = time.monotonic()
     with pytest.raises(WireError, match=r"deadline|timed out"):
         Connection(pair[1], LIMITS).receive_header(Deadline.after(30), 0.3)
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 5
     stop.set()
     thread.join(5)
 
@@ -111,4 +111,4 @@ def test_who_does_not_read_does_not_hold_up_the_sender(pair):
     start = time.monotonic()
     with pytest.raises(WireError):
         Connection(pair[0], LIMITS).send({}, b"x" * (1 << 24), Deadline.after(0.3))
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 5

@@ -40,7 +40,7 @@ def fails_within(entry, timeout_s):
     with pytest.raises(UnreachableError, match=r"z1 at 127\.0\.0\.1"):
         client.call({"op": "hello"}, b"x" * (1 << 24), timeout_s=timeout_s)
     client.close()
-    assert time.monotonic() - start < timeout_s + 0.5
+    assert time.monotonic() - start < timeout_s + 2
 
 
 @pytest.mark.parametrize("secure", [False, True])
