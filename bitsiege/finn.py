@@ -13,7 +13,7 @@ from hw.folding.finn import read_finn_folding
 from hw.target import ImageArray
 
 
-def choose(build: Build, *, folding: Path | None, fps: float | None) -> Choice:
+def choose(build: Build, *, folding: Path | None, fps: float | None, rtl: bool = False) -> Choice:
     """Return who chooses the folding: a file, FINN's solver, or else the build.
 
     Raises:
@@ -24,8 +24,9 @@ def choose(build: Build, *, folding: Path | None, fps: float | None) -> Choice:
             raise InputError("give either a frame rate or a folding file", hint="drop --folding or --fps")
         if fps <= 0:
             raise InputError(f"the frame rate must be above 0, not {fps:g}")
-        return Choice(fps=fps)
-    return Choice(folding=build.folding if folding is None else read_finn_folding(folding, build.graph))
+        return Choice(fps=fps, rtl=rtl)
+    chosen = build.folding if folding is None else read_finn_folding(folding, build.graph)
+    return Choice(folding=chosen, rtl=rtl)
 
 
 def comparison_images(

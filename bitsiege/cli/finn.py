@@ -38,6 +38,10 @@ def finn(
     images: Annotated[
         int, typer.Option("--images", metavar="N", min=1, help="Images of each kind to compare.")
     ] = 64,
+    rtl: Annotated[
+        bool,
+        typer.Option("--rtl", help="Offer FINN our RTL where it has only HLS, join it all, and simulate it."),
+    ] = False,
     setup: Annotated[
         bool, typer.Option("--setup", help="Install FINN into an environment of its own.")
     ] = False,
@@ -49,6 +53,8 @@ def finn(
     FINN goes as far as the machine allows: to estimates and generated sources, with Vivado and Vitis HLS on
     PATH to a bitstream. FINN.json puts its cycles and resources beside those of our hardware at the same
     folding. The exit status is 1 when a logit differs; DIR is written all the same. --setup is needed once.
+
+    With --rtl a network of ±1 layers becomes RTL alone, FINN's modules and ours, without Vitis HLS.
 
     [bold]Example[/bold]: bitsiege finn build -o finn --archive attack.npz
     """
@@ -67,7 +73,7 @@ def finn(
         raise InputError("name a build and an output directory", hint="bitsiege finn BUILD -o DIR")
     python = finn_python(cache_dir)
     loaded = load_build(build)
-    choice = choose(loaded, folding=folding, fps=fps)
+    choice = choose(loaded, folding=folding, fps=fps, rtl=rtl)
     report = build_with_finn(
         python,
         loaded,
@@ -101,7 +107,7 @@ def _text(report: FinnReport) -> Group:
     network = document["network"]
     table.add_section()
     table.add_row("network", "", *_pairs(network["rtl"], network["finn"], "ii_cycles"))
-    return Group(table, *_checks(report), _end(document))
+    return Group(table, *_checks(report), *_notes(document))
 
 
 def _pairs(ours: dict[str, Any], theirs: dict[str, Any], cycles: str) -> list[str]:
@@ -126,8 +132,20 @@ def _checks(report: FinnReport) -> list[str]:
     return lines
 
 
-def _end(document: Mapping[str, Any]) -> str:
+def _notes(document: Mapping[str, Any]) -> list[str]:
+    lines = [f"note: {warning}" for warning in document["warnings"]]
+    if (joined := document["stitched"]) is not None:
+        origins = list(joined["modules"].values())
+        theirs = origins.count("FINN's")
+        lines.append(
+            f"joined: {theirs} modules of FINN's, {origins.count('ours')} of ours, "
+            f"II {joined['ii_cycles'] or 0:,.0f} cycles simulated"
+        )
+        lines += [f"  in place of FINN's: {replaced}" for replaced in joined["replaced"]]
     stopped = document["stopped"]
-    if stopped is None:
-        return "FINN took all of its steps"
-    return f"FINN stopped before {stopped['step']}: {stopped['reason']}"
+    end = (
+        "FINN took all of its steps"
+        if stopped is None
+        else (f"FINN stopped before {stopped['step']}: {stopped['reason']}")
+    )
+    return [*lines, end]

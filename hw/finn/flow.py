@@ -33,10 +33,12 @@ class Choice:
     Attributes:
         folding: Given to FINN; None where its own solver is to choose.
         fps: Frame rate for its solver [frames/s], with no folding.
+        rtl: Whether FINN is offered our RTL where it has only HLS.
     """
 
     folding: Folding | None = None
     fps: float | None = None
+    rtl: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -66,6 +68,8 @@ class FinnNode:
         cycles: Estimated cycles a frame, or None.
         resources: FINN's estimate: ``LUT``, ``BRAM_18K`` and so on.
         factors: PE, SIMD and ram_style where it has them.
+        narrow: In words, where it counts agreeing positions and its accumulator is too narrow for them all;
+            else empty.
     """
 
     name: str
@@ -73,6 +77,7 @@ class FinnNode:
     cycles: int | None
     resources: Mapping[str, float]
     factors: Mapping[str, int | str]
+    narrow: str = ""
 
     @property
     def is_layer(self) -> bool:
@@ -93,6 +98,7 @@ class FlowResult:
         steps: Names and seconds.
         stopped: The step that was not taken and why, or None after the last one.
         one_bit_padding: Nodes that pad ±1 activations with zero bits, that is with -1.
+        joined: What `hw.finn.stitch` needs to know, with our RTL; else None.
     """
 
     version: str
@@ -103,6 +109,7 @@ class FlowResult:
     steps: Sequence[Mapping[str, Any]]
     stopped: Mapping[str, str] | None
     one_bit_padding: Sequence[str]
+    joined: Mapping[str, Any] | None = None
 
     @property
     def layers(self) -> tuple[FinnNode, ...]:
@@ -124,7 +131,7 @@ def run_flow(
     Args:
         python: Of FINN's environment.
         build: It needs its QONNX file.
-        choice: The folding, or a rate for FINN's solver.
+        choice: The folding, or a rate for FINN's solver, and whether our RTL is offered.
         images: uint8 ``(N, H, W, C)`` that each graph computes.
         directory: Empty; graphs, reports, logits and generated sources go here.
         timeout_s: For all of it [s].
@@ -147,6 +154,7 @@ def run_flow(
         "board": board.name if board is not None and board.name in _SHELLS else "",
         "clock_ns": 1000 / build.clock_mhz,
         "fps": choice.fps,
+        "rtl": choice.rtl,
         "folding": None if choice.folding is None else _factors(build, choice.folding),
     }
     path = work / "job.json"
@@ -201,14 +209,22 @@ def read_flow(directory: Path) -> FlowResult:
         steps=document["steps"],
         stopped=document["stopped"],
         one_bit_padding=tuple(document["one_bit_padding"]),
+        joined=document if "stitch" in document else None,
     )
 
 
 def _node(entry: Mapping[str, Any]) -> FinnNode:
+    narrow = ""
+    if entry.get("counts", 0) > entry.get("holds", 0):
+        narrow = (
+            f"{entry['name']} counts to {entry['counts']} in an accumulator of type {entry['accumulator']}, "
+            f"which holds {entry['holds']}: its hardware may wrap where FINN's execution does not"
+        )
     return FinnNode(
         name=entry["name"],
         op_type=entry["op_type"],
         cycles=None if entry["cycles"] is None else int(entry["cycles"]),
         resources=entry["resources"],
         factors={name: entry[name] for name in ("PE", "SIMD", "ram_style") if name in entry},
+        narrow=narrow,
     )

@@ -17,6 +17,7 @@ from export.graph import DataflowGraph, IntArray
 from hw.build import Build
 from hw.finn.checks import GraphCheck, check_stage, explain
 from hw.finn.flow import Choice, FinnNode, FlowResult, StageResult, run_flow
+from hw.finn.stitch import REPLACED, SOURCES, Module, Stitched, stitch
 from hw.folding import Folding
 from hw.folding.finn import read_finn_file, write_finn_folding
 from hw.reference import ReferenceTarget
@@ -24,9 +25,11 @@ from hw.resources import load_model
 from hw.rtlgen import plan_rtl
 from hw.target import ImageArray
 from hw.timing import predict
+from hw.verilator import StreamResult
 
 FORMAT_VERSION = 1
 REPORT = "FINN.json"
+STITCHED = "stitched"
 _SOLVED = "report/auto_folding_config.json"
 # Moved models would be loaded from where they were; the job's paths are of this machine.
 _LEFT_OUT = ("work", "intermediate_models", "dataflow.onnx", "result.json")
@@ -91,6 +94,12 @@ def build_with_finn(
     with atomic_directory(directory) as temporary:
         result = run_flow(python, build, choice, np.concatenate(list(images.values())), temporary)
         folding = choice.folding or _read_back(temporary / _SOLVED, build.graph)
+        if result.joined is not None:
+            joined = stitch(temporary / SOURCES, result.joined)
+            stream = joined.simulate(np.concatenate(list(images.values())), cache_dir=cache_dir)
+            result = replace(result, stages=(*result.stages, _simulated(stream)))
+        else:
+            joined = stream = None
         checks = check_stages(result, build.graph, images, expected)
         document = {
             "format": "bitsiege-finn",
@@ -104,6 +113,8 @@ def build_with_finn(
             "checks": [check.to_json() for check in checks],
             "network": _network(build.graph, folding, result, cache_dir),
             "layers": _layers(build.graph, folding, result),
+            "stitched": None if joined is None or stream is None else _stitched(joined, stream),
+            "warnings": [node.narrow for node in result.nodes if node.narrow],
             "other_nodes": [_finn_side(node) for node in result.nodes if not node.is_layer],
         }
         write_finn_folding(folding, build.graph, temporary / "folding.json")
@@ -148,6 +159,34 @@ def _read_back(path: Path, graph: DataflowGraph) -> Folding:
         ) from error
 
 
+def _simulated(stream: StreamResult) -> StageResult:
+    """Return the simulation as a stage; that its labels are those of its logits it has checked itself."""
+    logits = stream.logits
+    return StageResult(
+        name=STITCHED,
+        operators=(),
+        logits=logits.astype(np.float64),
+        labels=logits.argmax(axis=1).astype(np.int64),
+    )
+
+
+def _stitched(joined: Stitched, stream: StreamResult) -> dict[str, Any]:
+    ends = stream.last_out_cycle
+    half = ends[len(ends) // 2 :]
+    return {
+        "modules": {module.name: _origin(module) for module in joined.modules},
+        "replaced": sorted({REPLACED[m.op_type] for m in joined.modules if m.is_replaced}),
+        "first_latency_cycles": int(stream.cycles[0]),
+        "ii_cycles": float(half[-1] - half[0]) / (len(half) - 1) if len(half) > 1 else None,
+    }
+
+
+def _origin(module: Module) -> str:
+    if module.is_replaced:
+        return "ours in place of FINN's"
+    return "ours" if module.is_ours else "FINN's"
+
+
 def _network(
     graph: DataflowGraph, folding: Folding, result: FlowResult, cache_dir: Path | None
 ) -> dict[str, Any]:
@@ -168,8 +207,9 @@ def _network(
         "finn": {
             "ii_cycles": result.performance.get("max_cycles"),
             "latency_cycles": result.performance.get("critical_path_cycles"),
-            "lut": result.resources.get("LUT"),
-            "bram18": result.resources.get("BRAM_18K"),
+            # FINN estimates no modules but its own.
+            "lut": None if result.joined is not None else result.resources.get("LUT"),
+            "bram18": None if result.joined is not None else result.resources.get("BRAM_18K"),
             "slowest": result.performance.get("max_cycles_node_name"),
         },
     }

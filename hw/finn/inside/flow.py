@@ -7,18 +7,24 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from copy import deepcopy
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import bitsiege_rtl
 import numpy as np
 from finn.builder import build_dataflow_steps as steps
 from finn.builder.build_dataflow_config import DataflowBuildConfig, DataflowOutputType, ShellFlowType
+from finn.transformation.fpgadataflow.insert_dwc import InsertDWC
+from finn.transformation.fpgadataflow.insert_fifo import InsertFIFO
+from finn.transformation.fpgadataflow.specialize_layers import SpecializeLayers
 from finn.util.verification import despecialize_model
-from graphs import Stage, logits_of, one_bit_padding, with_integer_input
+from graphs import Stage, logits_of, logits_tensor, one_bit_padding, with_integer_input
 from qonnx.core.datatype import DataType
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
+from qonnx.transformation.general import GiveReadableTensorNames, GiveUniqueNodeNames
 from start import missing_tools
 
 _TO_HARDWARE = ("step_qonnx_to_finn", "step_tidy_up", "step_streamline", "step_convert_to_hw")
@@ -36,15 +42,19 @@ _WITH_BOARD = (
     "step_make_driver",
     "step_deployment_package",
 )
-_LAYERS = ("MVAU_hls", "MVAU_rtl")
+_LAYERS = ("MVAU_hls", "MVAU_rtl", "XnorMVAU_rtl")
+_COUNTING = ("MVAU_hls", "XnorMVAU_rtl")
+_MAX_DEPTH = 1024
 # Attributes for the channels and the lanes of what stands between the layers.
 _LANES = {
     "Thresholding_rtl": ("NumChannels", "PE"),
     "Thresholding_hls": ("NumChannels", "PE"),
     "Pool_hls": ("Channels", "PE"),
+    "Pool_rtl": ("Channels", "PE"),
     "FMPadding_rtl": ("NumChannels", "SIMD"),
     "ConvolutionInputGenerator_rtl": ("IFMChannels", "SIMD"),
     "LabelSelect_hls": ("Labels", "PE"),
+    "LabelSelect_rtl": ("Labels", "PE"),
 }
 
 
@@ -52,8 +62,9 @@ class Flow:
     """One network on its way through FINN.
 
     Args:
-        job: ``model``, ``work``, ``output``, ``images``, ``part``, ``board``, ``clock_ns``, ``fps`` and
-            ``folding``, a list of PE, SIMD and ram_style for the layers in order, or None with ``fps``.
+        job: ``model``, ``work``, ``output``, ``images``, ``part``, ``board``, ``clock_ns`` and ``fps``;
+            ``rtl``, which says to choose RTL of ours where FINN has only HLS; and ``folding``, a list of PE,
+            SIMD and ram_style for the layers in order, or None with ``fps``.
     """
 
     def __init__(self, job: dict[str, Any]) -> None:
@@ -103,14 +114,22 @@ class Flow:
         self._execute("hardware", Stage(model))
         self.result["one_bit_padding"] = one_bit_padding(model)
         parent = self._partition(model)
-        model = self._step("step_specialize_layers", ModelWrapper(str(self.output / "dataflow.onnx")))
+        model = ModelWrapper(str(self.output / "dataflow.onnx"))
+        if self.job["rtl"]:
+            bitsiege_rtl.register()
+            bitsiege_rtl.offer(model)
+        model = self._step("step_specialize_layers", model)
         model = self._fold(model)
+        if self.job["rtl"]:
+            model = self._connect(model)
         for name in _TO_SOURCES:
             model = self._step(name, model)
         despecialised = despecialize_model(model)
         despecialised.save(str(self.output / "despecialised.onnx"))
         self._execute("despecialised", Stage(despecialised, parent))
         self._collect(model)
+        if self.job["rtl"]:
+            self._describe(model)
         self._vendor(model)
         return self.result
 
@@ -166,6 +185,65 @@ class Flow:
                     wanted = lanes = following.get_nodeattr("SIMD")
                 instance.set_nodeattr(lanes_name, _divisor(channels, wanted))
 
+    def _connect(self, model: ModelWrapper) -> ModelWrapper:
+        """Put width converters and FIFOs between the nodes, as FINN does before it joins them.
+
+        FINN finds depths with the vendor's simulator. Here a layer's FIFO holds a vector, so that the next
+        one comes in while the layer works.
+        """
+        for node in model.graph.node:
+            instance: Any = getCustomOp(node)
+            if node.op_type in _LAYERS:
+                beats = instance.get_nodeattr("MW") // instance.get_nodeattr("SIMD")
+                instance.set_nodeattr("inFIFODepths", [max(2, min(beats, _MAX_DEPTH))])
+        for transformation in (InsertDWC(), InsertFIFO(create_shallow_fifos=True)):
+            model = model.transform(transformation)
+        model = model.transform(SpecializeLayers(self.job["part"]))
+        model = model.transform(GiveUniqueNodeNames())
+        return model.transform(GiveReadableTensorNames())
+
+    def _describe(self, model: ModelWrapper) -> None:
+        """Say how to join the modules, and keep a graph whose nodes of ours are in our domain."""
+        self.result["hls"] = [node.name for node in model.graph.node if node.domain.endswith(".hls")]
+        self.result["stitch"] = []
+        for node in [] if self.result["hls"] else model.graph.node:
+            instance: Any = getCustomOp(node)
+            folded = instance.get_folded_input_shape(0)
+            entry = {
+                "name": node.name,
+                "op_type": node.op_type,
+                "module": instance.get_nodeattr("gen_top_module") or instance.get_verilog_top_module_name(),
+                "files": [str(file) for file in instance.get_rtl_file_list(abspath=True)],
+                "in_bits": instance.get_instream_width_padded(0),
+                "out_bits": instance.get_outstream_width_padded(0),
+                "beats": int(np.prod(folded[:-1])),
+                "lanes": int(folded[-1]),
+                "cycles": int(instance.get_exp_cycles()),
+            }
+            if node.op_type == "StreamingFIFO_rtl":
+                entry["depth"] = int(instance.get_nodeattr("depth"))
+            if node.op_type == "LabelSelect_rtl":
+                entry["logit_bytes"] = instance.logit_bytes()
+            self.result["stitch"].append(entry)
+        _, scale, offset = logits_tensor(despecialize_model(model))
+        self.result["logits"] = {"scale": scale, "offset": offset}
+        self._copy_sources()
+        adopted = deepcopy(model)
+        bitsiege_rtl.adopt(adopted)
+        adopted.save(str(self.output / "all_rtl.onnx"))
+
+    def _copy_sources(self) -> None:
+        """Copy the modules that are joined, FINN's and ours, beside the memories that they read."""
+        folder = self.output / "stitched"
+        folder.mkdir()
+        for entry in self.result["stitch"]:
+            for file in entry["files"]:
+                shutil.copy(file, folder)
+            entry["files"] = [Path(file).name for file in entry["files"]]
+        for pattern in ("*.mem", "*.dat"):
+            for memory in (self.output / "generated").rglob(pattern):
+                shutil.copy(memory, folder)
+
     def _collect(self, model: ModelWrapper) -> None:
         """List the nodes with what FINN estimates, and copy reports and generated sources."""
         reports = self.config.get_report_directory()
@@ -181,11 +259,16 @@ class Flow:
                 "name": node.name,
                 "op_type": node.op_type,
                 "cycles": cycles.get(node.name),
-                "resources": resources.get(node.name, {}),
+                # FINN has no estimate for modules that are not its own.
+                "resources": {} if node.op_type in bitsiege_rtl.custom_op else resources.get(node.name, {}),
             }
             entry |= {
                 name: instance.get_nodeattr(name) for name in ("PE", "SIMD", "ram_style") if name in known
             }
+            if node.op_type in _COUNTING and instance.get_nodeattr("binaryXnorMode"):
+                dtype = DataType[instance.get_nodeattr("accDataType")]
+                entry |= {"accumulator": dtype.name, "holds": int(dtype.max())}
+                entry["counts"] = instance.get_nodeattr("MW")
             self.result["nodes"].append(entry)
             folder = instance.get_nodeattr("code_gen_dir_ipgen")
             if folder and Path(folder).is_dir():

@@ -17,6 +17,8 @@ from qonnx.transformation.insert_topk import InsertTopK
 
 _PIXEL = np.float32(1 / 255)
 _CHOOSERS = ("TopK", "LabelSelect")
+_PASSING = ("Reshape", "Flatten", "Transpose", "StreamingFIFO", "StreamingDataWidthConverter")
+_ELEMENTWISE = ("Add", "Sub", "Mul", "Div")
 _ONE_BIT = ("BIPOLAR", "BINARY")
 _CONV_DEFAULTS = {"group": 1, "dilations": [1, 1], "strides": [1, 1], "pads": [0, 0, 0, 0]}
 _PADDING = ("FMPadding", "FMPadding_rtl")
@@ -51,6 +53,7 @@ def with_integer_input(model: ModelWrapper) -> ModelWrapper:
     else:
         _insert_division(model, name)
     _spell_out(model)
+    _align_channels(model)
     model.set_tensor_datatype(name, DataType["UINT8"])
     return model.transform(InsertTopK(k=1))
 
@@ -62,6 +65,18 @@ def _spell_out(model: ModelWrapper) -> None:
         for attribute, value in _CONV_DEFAULTS.items():
             if node.op_type == "Conv" and attribute not in present:
                 node.attribute.append(helper.make_attribute(attribute, value))
+
+
+def _align_channels(model: ModelWrapper) -> None:
+    """Write factors and offsets of channels as (1, C, 1, 1): of (C, 1, 1) FINN takes the last for channels.
+
+    It would not absorb them into the thresholds then, and make floating-point hardware of them.
+    """
+    for node in model.graph.node:
+        for name in node.input if node.op_type in _ELEMENTWISE else ():
+            value = model.get_initializer(name)
+            if isinstance(value, np.ndarray) and value.ndim == 3 and value.shape[1:] == (1, 1):
+                model.set_initializer(name, value[None])
 
 
 def _chain(model: ModelWrapper, name: str, operators: tuple[str, ...]) -> list[NodeProto]:
@@ -96,7 +111,7 @@ def logits_of(stage: Stage, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     Returns:
         Logits as they stand before the last layer, float64 ``(N, K)``, and FINN's labels, int64 ``(N,)``.
     """
-    tensor, scale, offset = _logits_tensor(stage.model)
+    tensor, scale, offset = logits_tensor(stage.model)
     logits, labels = [], []
     for image in images:
         context = _execute(stage, image)
@@ -121,12 +136,12 @@ def _execute(stage: Stage, image: np.ndarray) -> dict[str, Any]:
     return execute_onnx(stage.model, {inner: value}, return_full_exec_context=True)
 
 
-def _logits_tensor(model: ModelWrapper) -> tuple[str, float, float]:
+def logits_tensor(model: ModelWrapper) -> tuple[str, float, float]:
     """Return the tensor with the logits, and factor and offset that make counts of agreements sums of ±1."""
     chooser = next(node for node in model.graph.node if node.op_type in _CHOOSERS)
     tensor = chooser.input[0]
     producer = model.find_producer(tensor)
-    while producer is not None and producer.op_type in ("Reshape", "Flatten", "Transpose", "Squeeze"):
+    while producer is not None and producer.op_type in _PASSING:
         producer = model.find_producer(producer.input[0])
     if producer is not None and _counts(producer):
         weights: Any = model.get_initializer(producer.input[1])
@@ -137,7 +152,7 @@ def _logits_tensor(model: ModelWrapper) -> tuple[str, float, float]:
 def _counts(node: NodeProto) -> bool:
     if node.op_type == "XnorPopcountMatMul":
         return True
-    return node.op_type == "MVAU" and getCustomOp(node).get_nodeattr("binaryXnorMode") == 1
+    return node.op_type in ("MVAU", "XnorMVAU") and getCustomOp(node).get_nodeattr("binaryXnorMode") == 1
 
 
 def one_bit_padding(model: ModelWrapper) -> list[str]:

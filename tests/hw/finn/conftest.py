@@ -109,3 +109,16 @@ def padded_build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     x = writer.node("Conv", x, writer.weights(4, 2, 3, 3), kernel_shape=[3, 3], pads=[1] * 4, strides=[1, 1])
     x = writer.node("Flatten", writer.sign(writer.norm(x, (4, 1, 1))))
     return _build(folder, writer.save(folder / "m.onnx", writer.node("MatMul", x, writer.weights(64, 3)), 3))
+
+
+@pytest.fixture(scope="session")
+def pooled_build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """A convolution of ±1 activations, a pool, and a dense layer."""
+    folder = tmp_path_factory.mktemp("pooled")
+    writer = Writer((6, 6, 2), seed=2)
+    x = writer.sign(writer.node("Sub", "x", writer.constant(0.5)))
+    x = writer.node("Conv", x, writer.weights(4, 2, 3, 3), kernel_shape=[3, 3], pads=[0] * 4, strides=[1, 1])
+    x = writer.sign(writer.norm(x, (4, 1, 1)))
+    x = writer.node("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2], pads=[0] * 4)
+    x = writer.node("Flatten", x)
+    return _build(folder, writer.save(folder / "m.onnx", writer.node("MatMul", x, writer.weights(16, 3)), 3))

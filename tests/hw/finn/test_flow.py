@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from export.errors import DivergenceError, InputError, ToolError
 from hw.build import Build
 from hw.finn import Choice, FinnReport, FinnTarget, build_with_finn
 from hw.finn.images import draw_images
+from hw.finn.stitch import REPLACED
 from hw.folding import Folding, LayerFolding
 from hw.folding.finn import read_finn_folding
 from hw.reference import ReferenceTarget
@@ -69,14 +71,44 @@ def test_sources_are_kept_and_the_edge_is_named(dense: tuple[Path, FinnReport]) 
 
 def test_zero_padding_is_found_and_explained(finn: Path, padded_build: Build, tmp_path: Path) -> None:
     images = draw_images(padded_build.graph, IMAGES)
-    report = build_with_finn(
-        finn, padded_build, tmp_path / "out", choice=Choice(folding=padded_build.folding), images=images
-    )
+    choice = Choice(folding=padded_build.folding, rtl=True)
+    report = build_with_finn(finn, padded_build, tmp_path / "out", choice=choice, images=images)
     with pytest.raises(DivergenceError, match="where the network pads with 0"):
         report.check()
-    wrong = {check.graph for check in report.checks if not check.equal}
-    assert "despecialised" in wrong
+    for check in report.checks:
+        assert not check.equal
+        assert "with -1" in check.reason
+    # FINN's RTL does what its Python does.
+    assert {check.graph for check in report.checks} > {"despecialised", "stitched"}
     assert (tmp_path / "out" / "FINN.json").is_file()
+
+
+def test_a_network_becomes_rtl_alone(finn: Path, pooled_build: Build, tmp_path: Path) -> None:
+    first, second = (node.name for node in pooled_build.graph.mvaus)
+    folding = Folding({first: LayerFolding(2, 6), second: LayerFolding(3, 4)})
+    images = draw_images(pooled_build.graph, IMAGES)
+    report = build_with_finn(
+        finn, pooled_build, tmp_path / "out", choice=Choice(folding=folding, rtl=True), images=images
+    )
+    report.check()
+    assert ("stitched", "adversarial") in {(check.graph, check.images) for check in report.checks}
+    origins = report.document["stitched"]["modules"]
+    for ours in ("XnorMVAU_rtl_0", "XnorMVAU_rtl_1", "Pool_rtl_0", "LabelSelect_rtl_0"):
+        assert origins[ours] == "ours"
+    for theirs in (
+        "Thresholding_rtl_0",
+        "ConvolutionInputGenerator_rtl_0",
+        "StreamingDataWidthConverter_rtl_0",
+    ):
+        assert origins[theirs] == "FINN's"
+    assert not [name for name in origins if "_hls" in name]
+    # Every instance of FINN's FIFO is replaced, and that is said.
+    assert report.document["stitched"]["replaced"] == list(REPLACED.values())
+    domains = {
+        node.op_type: node.domain for node in onnx.load(str(tmp_path / "out" / "all_rtl.onnx")).graph.node
+    }
+    assert domains["Pool_rtl"] == domains["XnorMVAU_rtl"] == "bitsiege_rtl"
+    assert report.document["warnings"] == []
 
 
 def test_its_solver_is_read_back(finn: Path, dense_build: Build, tmp_path: Path) -> None:
