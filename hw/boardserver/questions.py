@@ -12,6 +12,7 @@ from .errors import BAD_REQUEST, RequestError
 
 MAX_DEADLINE_S = 600.0
 _DEFAULT_DEADLINE_S = 30.0
+_MOST_S = 1e9
 _BATCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MAX_FRAME = 1 << 32
 
@@ -41,13 +42,13 @@ def whole(header: dict[str, Any], key: str, below: int, default: int | None = No
 
 
 def seconds(header: dict[str, Any], key: str, default: float) -> float:
-    """Return a finite number that is not below 0.
+    """Return a number from 0 to 10**9.
 
     Raises:
         RequestError: It is something else.
     """
     value = header.get(key, default)
-    if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
+    if type(value) not in (int, float) or not 0 <= value <= _MOST_S:
         raise RequestError(BAD_REQUEST, f"{key} must be a number of seconds")
     return float(value)
 

@@ -100,6 +100,12 @@ class BoardServer:
                 # No more handles, or closed: never a reason to end while open.
                 self._closed.wait(0.05)
                 continue
+            try:
+                # Before the handshake, which may take its time in a thread: from here on this is the socket.
+                stream = self._secured(stream)
+            except OSError:
+                stream.close()
+                continue
             self._admit_stranger(stream)
             threading.Thread(target=self._serve, args=(stream,), daemon=True).start()
 
@@ -126,14 +132,12 @@ class BoardServer:
             _cut(oldest)
 
     def _serve(self, stream: socket.socket) -> None:
-        secured = stream
         client: str | None = None
         try:
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            secured, name = self._known(stream)
-            client = self._enter(stream, name)
-            connection = Connection(secured, self._limits.wire)
+            client = self._enter(stream, self._name(stream))
+            connection = Connection(stream, self._limits.wire)
             while self._exchange(connection, client):
                 pass
         except (OSError, WireError, BoardError) as error:
@@ -146,25 +150,24 @@ class BoardServer:
                 self._open.discard(stream)
                 if client is not None:
                     self._clients[client] -= 1
-            secured.close()
             stream.close()
 
-    def _known(self, stream: socket.socket) -> tuple[socket.socket, str]:
-        """Return the stream that a name was proved on, and the name."""
+    def _secured(self, stream: socket.socket) -> socket.socket:
         if self._context is None:
-            return stream, LOCAL
+            return stream
+        return self._context.wrap_socket(stream, server_side=True, do_handshake_on_connect=False)
+
+    def _name(self, stream: socket.socket) -> str:
+        """Return who proved to be at the other end."""
+        if not isinstance(stream, ssl.SSLSocket):
+            return LOCAL
         stream.settimeout(self._limits.handshake_s)
-        secured = self._context.wrap_socket(stream, server_side=True, do_handshake_on_connect=False)
-        try:
-            # As a whole, however many bytes at a time: OpenSSL's own loop has this one deadline.
-            secured.do_handshake()
-            name = peer_name(secured.getpeercert())
-            if not self._allowed(name):
-                raise ssl.SSLError(f"{name} is not on the list")
-        except BaseException:
-            secured.close()
-            raise
-        return secured, name
+        # As a whole, however many bytes at a time: OpenSSL's own loop has this one deadline.
+        stream.do_handshake()
+        name = peer_name(stream.getpeercert())
+        if not self._allowed(name):
+            raise ssl.SSLError(f"{name} is not on the list")
+        return name
 
     def _enter(self, stream: socket.socket, name: str) -> str:
         with self._lock:
@@ -214,4 +217,5 @@ def _linger(connection: Connection) -> None:
 def _cut(stream: socket.socket) -> None:
     """End a stream that another thread waits on."""
     with suppress(OSError):
-        stream.shutdown(socket.SHUT_RDWR)
+        # Not that of `ssl.SSLSocket`, which takes away what the other thread works with.
+        socket.socket.shutdown(stream, socket.SHUT_RDWR)

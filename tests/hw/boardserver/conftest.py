@@ -138,11 +138,16 @@ def serve_here(tmp_path, device):
         host, port = server.address
         return BoardEntry(name="here", host=host, port=port, identity=None)
 
+    def close():
+        while servers:
+            server, thread = servers.pop()
+            server.close()
+            thread.join(5)
+            assert not thread.is_alive()
+
+    start.close = close
     yield start
-    for server, thread in servers:
-        server.close()
-        thread.join(5)
-        assert not thread.is_alive()
+    close()
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from hw.boardserver.errors import (
     FaultError,
 )
 from hw.boardserver.serve import Credentials
+from hw.boardserver.server import ServerLimits
 from hw.boardserver.tls import client_context
 from hw.remote import BoardAnswerError, BoardEntry, Identity, UnreachableError, enrol
 from hw.remote.session import BoardSession
@@ -238,15 +239,26 @@ def test_hostile_peers_don_t_keep_others_out(serve_here, connect, images, hostil
 
 def test_slow_strangers_are_closed_for_the_sake_of_others(serve_here, connect, enrolled):
     """More of them than there is room: each new one costs the oldest its place."""
-    entry = serve_here(credentials=Credentials.of_folder(enrolled / "credentials"))
+    limits = ServerLimits(handshake_s=60.0, strangers=4)
+    entry = serve_here(credentials=Credentials.of_folder(enrolled / "credentials"), limits=limits)
     strangers = [raw(entry) for _ in range(20)]
     client = connect(secured(entry, enrolled))
     start = time.monotonic()
-    client.call({"op": "hello"}, timeout_s=5)
-    assert time.monotonic() - start < 5
-    assert all(is_closed(stranger) for stranger in strangers)
+    client.call({"op": "hello"}, timeout_s=10)
+    assert all(is_closed(stranger) for stranger in strangers[:16])
+    assert time.monotonic() - start < 20
     for stranger in strangers:
         stranger.close()
+
+
+def test_a_server_that_closes_takes_its_connections_with_it(tls_entry, connect, enrolled, serve_here):
+    client = connect(secured(tls_entry, enrolled))
+    client.call({"op": "hello"}, timeout_s=5)
+    start = time.monotonic()
+    serve_here.close()
+    with pytest.raises(UnreachableError):
+        client.call({"op": "hello"}, timeout_s=20)
+    assert time.monotonic() - start < 10
 
 
 def test_a_handshake_that_trickles_in_ends(serve_here, enrolled):

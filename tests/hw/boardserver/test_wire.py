@@ -112,3 +112,18 @@ def test_who_does_not_read_does_not_hold_up_the_sender(pair):
     with pytest.raises(WireError):
         Connection(pair[0], LIMITS).send({}, b"x" * (1 << 24), Deadline.after(0.3))
     assert time.monotonic() - start < 5
+
+
+@given(data=st.binary(max_size=200), whole=st.booleans())
+def test_no_bytes_do_more_than_end_the_connection(data, whole):
+    left, right = socket.socketpair()
+    with left, right:
+        left.sendall(frame(data) if whole else b"BSB1" + data)
+        left.shutdown(socket.SHUT_WR)
+        connection = Connection(right, LIMITS)
+        try:
+            header = connection.receive_header(Deadline.after(5), 5)
+            connection.receive_payload(Deadline.after(5))
+        except WireError:
+            return
+        assert header is None or isinstance(header, dict)
