@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.board_load import make_build, read_first_line
+from benchmarks.deploy_pynq import pynq_remote
 from export.errors import CheckFailedError
 from hw.build import Build, load_build
 from hw.emulator import EmulatorTarget
@@ -156,7 +157,7 @@ def _serving(build: Build, folder: Path, *, secure: bool) -> Iterator[BoardEntry
             process.stdout.close()
 
 
-ROWS: list[Callable[[Bench], list[Row]]] = [board_server]
+ROWS: list[Callable[[Bench], list[Row]]] = [board_server, pynq_remote]
 
 
 def main(arguments: list[str] | None = None) -> int:
