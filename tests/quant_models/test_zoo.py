@@ -49,6 +49,7 @@ _PAPER_PROMISED = {
     "paper-b-mnist-robust": (0.93, 0.5),
     "paper-c-mnist-robust": (0.97, 0.6),
     "paper-s-mnist-robust": (0.93, 0.6),
+    "paper-b-gate-mnist": (0.96, 0.0),
     "paper-a-mnist": (0.985, 0.0),
     "paper-b-mnist": (0.96, 0.0),
     "paper-c-mnist": (0.96, 0.0),
