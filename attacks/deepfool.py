@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from attacks.chunks import Asker
 from attacks.evaluation import Evaluation
 from attacks.gradient import GradientAttack
 from attacks.inputs import require, require_count
@@ -72,11 +73,9 @@ class DeepFool(GradientAttack):
         if not self.on_grid or not bool(best.success.any()):
             return best
 
-        def judge(position: Tensor) -> Evaluation:
-            return landscape.confirm(position, max(self.scoring_draws, self.eot))
-
-        best = contract(judge, best, original, self.norm)
-        return undo(judge, best, original, self.norm) if self.norm is Norm.L2 else best
+        asker = Asker(landscape=landscape, draws=max(self.scoring_draws, self.eot), height=len(original))
+        best = contract(asker.confirm, best, original, self.norm)
+        return undo(asker.confirm, best, original, self.norm) if self.norm is Norm.L2 else best
 
     def _shown(self, original: Tensor, way: Tensor, budget: Budget) -> Tensor:
         ahead = (original + (1 + self.overshoot) * way).clamp(0, 255)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -36,6 +36,16 @@ class Problem:
     def classes(self) -> Classes:
         """Whose logit goes down and whose goes up."""
         return Classes(truth=self.truth, aim=self.aim)
+
+    def take(self, rows: Tensor) -> Problem:
+        """Return the problem of some images, in the order of ``rows``, int64 ``(M,)``."""
+        temperature = self.temperature
+        return replace(
+            self,
+            truth=self.truth[rows],
+            aim=None if self.aim is None else self.aim[rows],
+            temperature=temperature[rows] if isinstance(temperature, Tensor) else temperature,
+        )
 
     def loss(self, logits: Tensor) -> Tensor:
         """Return the objective at logits ``(N, K)``, float64 ``(N,)``; higher is better."""
@@ -78,7 +88,7 @@ class Evaluation:
     loss: Tensor
     success: Tensor
 
-    def __getitem__(self, rows: slice) -> Evaluation:
+    def __getitem__(self, rows: slice | Tensor) -> Evaluation:
         """Return some of the images."""
         return Evaluation(
             position=self.position[rows],

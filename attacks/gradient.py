@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.base import Attack, AttackResult, check_choice
-from attacks.drawing import one_draw
+from attacks.drawing import drawing_parts, one_draw
 from attacks.estimators import Estimator, estimating
 from attacks.evaluation import Evaluation, Problem, evaluating, join, predict
 from attacks.goal import choose_targets
@@ -63,6 +63,8 @@ class GradientAttack(Attack, ABC):
     """
 
     keep_best: ClassVar[bool] = True
+    batches_at_once: ClassVar[int] = 1
+    """Batches that `search` gets together; more only where it asks through `attacks.chunks`, on the grid."""
 
     temperature: float = 1.0
     form: Form = Form.GRID
@@ -154,10 +156,12 @@ class GradientAttack(Attack, ABC):
         budget = self.budget(images.shape[1:])
         pixels = pixels_of(images)
         with evaluating(model):
-            batches = pixels.split(batch_size)
             with one_draw(model, seed=mixed(self.seed, first_index, 0)):
                 clean = torch.cat(
-                    [predict(model, _padded(batch, batch_size))[: len(batch)] for batch in batches]
+                    [
+                        predict(model, _padded(batch, batch_size))[: len(batch)]
+                        for batch in pixels.split(batch_size)
+                    ]
                 )
             aims = choose_targets(
                 self.goal, clean.numpy(), labels, given=targets, seed=self.seed, first_index=first_index
@@ -166,16 +170,18 @@ class GradientAttack(Attack, ABC):
             known = None if calibration is None else self._calibrate(model, calibration, batch_size)
             parts: list[Evaluation] = []
             floats: list[Tensor] = []
-            for batch in batches:
+            together = self._together(model)
+            for batch in pixels.split(batch_size * together):
+                height = batch_size if together == 1 else len(batch)
                 begin = sum(len(part.position) for part in parts)
                 part = slice(begin, begin + len(batch))
                 problem = Problem(
-                    truth=_padded(torch.from_numpy(labels[part]), batch_size),
-                    aim=None if aims is None else _padded(torch.from_numpy(aims[part]), batch_size),
+                    truth=_padded(torch.from_numpy(labels[part]), height),
+                    aim=None if aims is None else _padded(torch.from_numpy(aims[part]), height),
                     temperature=self.temperature,
                     objective=self.objective,
                 )
-                start = problem.judge(_padded(batch, batch_size), _padded(clean[part], batch_size))
+                start = problem.judge(_padded(batch, height), _padded(clean[part], height))
                 with self._landscape(model, problem, first_index + begin) as landscape:
                     landscape, start = self._scaled(landscape, start, known)
                     found, float_success = self._both_forms(landscape, start, budget)
@@ -194,6 +200,11 @@ class GradientAttack(Attack, ABC):
             classes=clean.shape[1],
             float_success=None if self.on_grid else torch.cat(floats).numpy(),
         )
+
+    def _together(self, model: nn.Module) -> int:
+        """Return how many batches are searched together: one where a call of the model is one draw for it."""
+        alone = not self.on_grid or self.scaling is not Scaling.FIXED or bool(drawing_parts(model))
+        return 1 if alone else self.batches_at_once
 
     @contextmanager
     def _landscape(self, model: nn.Module, problem: Problem, first_index: int) -> Generator[Landscape]:

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from attacks.chunks import Asker
 from attacks.evaluation import Evaluation
 from attacks.gradient import GradientAttack
 from attacks.inputs import require, require_count
@@ -78,10 +79,8 @@ class Jsma(GradientAttack):
         if not self.on_grid or not bool(best.success.any()):
             return best
 
-        def judge(tried: Tensor) -> Evaluation:
-            return landscape.confirm(tried, max(self.scoring_draws, self.eot))
-
-        return undo(judge, best, original, Norm.L0)
+        asker = Asker(landscape=landscape, draws=max(self.scoring_draws, self.eot), height=len(original))
+        return undo(asker.confirm, best, original, Norm.L0)
 
     def _slopes(self, landscape: Landscape, position: Tensor) -> tuple[Evaluation, Tensor]:
         """Return gradients ``(N, 2, values)``: of the class that goes up, and of what goes down."""

@@ -7,6 +7,7 @@ Athalye et al., ICML 2018).
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -49,6 +50,27 @@ class Landscape:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "is_drawn", bool(drawing_parts(self.model)))
+
+    def part(self, rows: Tensor) -> Landscape:
+        """Return the landscape of some images, in the order of ``rows``, int64 ``(M,)``."""
+        found = copy.copy(self)
+        object.__setattr__(found, "problem", self.problem.take(rows))
+        return found
+
+    @property
+    def knows_alike(self) -> bool:
+        """Whether the model tells which grey levels it can't tell apart."""
+        return bool(getattr(self.model, "knows_alike", False))
+
+    def nearest_alike(self, position: Tensor, original: Tensor) -> Tensor:
+        """Return the images nearest to ``original`` that the model can't tell from those at ``position``.
+
+        Args:
+            position: Whole numbers from 0 to 255, ``(N, C, H, W)``.
+            original: The same shape.
+        """
+        model: Any = self.model
+        return model.nearest_alike(position, original) if self.knows_alike else position
 
     def look(self, position: Tensor) -> Evaluation:
         """Return how well the images at ``position`` ``(N, C, H, W)`` (values from 0 to 255) do."""

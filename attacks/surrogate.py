@@ -60,6 +60,9 @@ class Surrogate(nn.Module):
         placed = layers_of(graph, gate=gate, half_widths=half_widths or {})
         self._names = [(place.output, place.inputs) for place in placed]
         self._layers = nn.ModuleList(place.layer for place in placed)
+        readers = [place.layer for place in placed if INPUT_TENSOR in place.inputs]
+        # A list, because a module would hold the layer twice.
+        self._entry = [layer for layer in readers if len(readers) == 1 and isinstance(layer, Thresholds)]
         self._grid = _Grid()
         self._signs = [layer.emission for layer in self._layers if isinstance(layer, Thresholds)]
         self.logit_exponent = logit_exponent(graph)
@@ -94,6 +97,23 @@ class Surrogate(nn.Module):
         with torch.no_grad():
             logits, memory = self._run(self._grid(position))
             return logits, [self._back(rise, memory).mul_(255) for rise in rises(logits)]
+
+    def nearest_alike(self, position: Tensor, original: Tensor) -> Tensor:
+        """Return images that the network can't tell from those at ``position``, as near as can be.
+
+        A network that thresholds its pixels sees which thresholds each has reached, nothing else. Of the grey
+        levels that reach the same ones, the nearest to the original's is taken.
+
+        Args:
+            position: Whole numbers from 0 to 255, float32 ``(N, C, H, W)``.
+            original: The same shape.
+        """
+        return self._entry[0].nearest_alike(position, original) if self._entry else position
+
+    @property
+    def knows_alike(self) -> bool:
+        """Whether the network thresholds its pixels, so that `nearest_alike` makes a difference."""
+        return bool(self._entry)
 
     def _is_watched(self) -> bool:
         return any(sign._forward_hooks for sign in self._signs)

@@ -175,6 +175,17 @@ class Thresholds(Layer):
         rows = self.emission(rows_of(values[0]))
         return rows if rows.ndim == 2 else rows.permute(0, 3, 1, 2)
 
+    def nearest_alike(self, values: Tensor, wanted: Tensor) -> Tensor:
+        """Return the whole numbers nearest to ``wanted`` that reach the same thresholds as ``values``."""
+        low, high = torch.full_like(values, -torch.inf), torch.full_like(values, torch.inf)
+        for level in self._steps.T.flip(0):
+            threshold = by_channel(level, values)
+            # From the highest threshold down: the first one that is reached bounds from below.
+            reached = values >= threshold
+            low = torch.where(reached, torch.maximum(low, threshold), low)
+            high = torch.where(reached, high, threshold - 1)
+        return torch.minimum(torch.maximum(wanted, low), high)
+
     @property
     def line(self) -> tuple[Tensor, Tensor, Tensor]:
         """Offset and factor of the distance from the gate's centre, and the slope that `back` applies."""

@@ -88,6 +88,24 @@ def test_budget_is_kept(net, images, labels):
     assert spent.max() <= (255 * 0.2) ** 2
 
 
+def test_neighbours_do_not_matter(net, images, labels):
+    attack = CarliniWagner(steps=30, learning_rate=0.05)
+    whole = attack.craft(net, images, labels, batch_size=8)
+    part = attack.craft(net, images[5:9], labels[5:9], batch_size=8, first_index=5)
+    assert np.array_equal(whole.adversarial[5:9], part.adversarial)
+
+
+def test_an_image_starts_anew_in_a_place_of_another():
+    adam, values = Adam(torch.zeros(2, 3), 0.1), torch.zeros(2, 3)
+    for _ in range(5):
+        values = adam.moved(values, torch.tensor([[1.0, -2, 3]]).expand(2, 3))
+    adam.restart(torch.tensor([1]))
+    moved = adam.moved(torch.zeros(2, 3), torch.ones(2, 3))
+    fresh = Adam(torch.zeros(1, 3), 0.1).moved(torch.zeros(1, 3), torch.ones(1, 3))
+    assert torch.equal(moved[1:], fresh)
+    assert not torch.equal(moved[:1], fresh)
+
+
 def test_adam_is_torch_s():
     start = torch.tensor([1.0, -2.0, 3.0])
     theirs = start.clone().requires_grad_()

@@ -11,16 +11,16 @@ _PROBLEM = Problem(truth=torch.zeros(2, dtype=torch.int64))
 _ORIGINAL = torch.zeros(2, 1, 2, 4)
 
 
-def _judge(position):
+def _judge(rows, position):
     """Fooled where value 3 is at least 40."""
     lead = position.flatten(1)[:, 3] - 39.5
-    return _PROBLEM.judge(position, torch.stack([-lead, lead], dim=1))
+    return _PROBLEM.take(rows).judge(position, torch.stack([-lead, lead], dim=1))
 
 
 @pytest.fixture
 def found():
     position = torch.tensor([[9.0, 0, 200, 100, 7, 8, 1, 2], [0.0, 0, 0, 10, 0, 0, 0, 0]]).view(2, 1, 2, 4)
-    return _judge(position)
+    return _judge(torch.arange(2), position)
 
 
 def test_distances():
@@ -35,8 +35,21 @@ def test_distances():
 def test_what_is_not_needed_is_undone(norm, found):
     best = undo(_judge, found, _ORIGINAL, norm)
     assert best.position[0].flatten().tolist() == [0, 0, 0, 100, 0, 0, 0, 0]
-    # What doesn't fool is left alone.
+    # What doesn't fool is left alone, without a question.
     assert torch.equal(best.position[1], found.position[1])
+
+
+def test_the_dearest_go_first_and_only_what_is_open_is_asked(found):
+    asked = []
+
+    def judge(rows, position):
+        asked.append((rows.tolist(), position.flatten(1)[0].tolist()))
+        return _judge(rows, position)
+
+    best = undo(judge, found, _ORIGINAL, Norm.L2, dearest_first=True)
+    assert best.position[0].flatten().tolist() == [0, 0, 0, 100, 0, 0, 0, 0]
+    assert asked[0] == ([0], [9, 0, 0, 100, 7, 8, 1, 2])
+    assert all(rows == [0] for rows, _ in asked)
 
 
 @pytest.mark.parametrize(("norm", "expected"), [(Norm.L2, 40), (Norm.LINF, 40)])
@@ -47,5 +60,5 @@ def test_the_change_shrinks_to_the_border(norm, expected, found):
 
 
 def test_nearer_needs_success(found):
-    near = _judge(torch.zeros_like(_ORIGINAL))
+    near = _judge(torch.arange(2), torch.zeros_like(_ORIGINAL))
     assert torch.equal(nearer_of(near, found, _ORIGINAL, Norm.L2).position, found.position)

@@ -264,6 +264,35 @@ def test_gradients_equal_those_of_the_engine(graph, seed):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
 
 
+@settings(max_examples=40, deadline=None)
+@given(graph=graphs(), seed=st.integers(0, 1000))
+def test_images_that_look_alike_are_the_nearest_ones(graph, seed):
+    numbers = np.random.default_rng(seed)
+    twin, (height, width, channels) = Surrogate(graph), graph.input_shape
+    seen, wanted = (
+        torch.from_numpy(numbers.integers(0, 256, (2, channels, height, width)).astype(np.float32))
+        for _ in range(2)
+    )
+    alike = twin.nearest_alike(seen, wanted)
+    assert torch.equal(twin(alike / 255), twin(seen / 255))
+    assert twin.knows_alike == isinstance(graph.nodes[0], Thresholding)
+    if not twin.knows_alike:
+        assert torch.equal(alike, seen)
+        return
+    # One level nearer, and a threshold is crossed.
+    steps = torch.from_numpy(graph.nodes[0].thresholds.steps).float()[:, :, None, None, None]
+
+    def reached(values):
+        planes = values.permute(1, 0, 2, 3)[:, None]
+        return (planes >= steps).sum(1)
+
+    assert torch.equal(reached(alike), reached(seen))
+    nearer = alike + (wanted - alike).sign()
+    assert torch.all(
+        (reached(nearer) != reached(seen)) | (nearer.permute(1, 0, 2, 3) == alike.permute(1, 0, 2, 3))
+    )
+
+
 def test_an_image_has_the_same_gradient_in_every_batch():
     """Whichever images come with it, as long as the batch has as many."""
     numbers = np.random.default_rng(3)
