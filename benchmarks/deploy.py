@@ -1,11 +1,12 @@
 """What it costs to compute on a board elsewhere, against calling the emulator directly.
 
-    python -m benchmarks.deploy [--json] [--build BUILD] [--repeats N]
+    python -m benchmarks.deploy [--json] [--rows NAME ...] [--build BUILD] [--repeats N]
 
 The board server runs in a process of its own on this machine, and computes with the emulator behind the
 driver that boards have; so the difference to the emulator is what server, driver, certificates and loopback
 cost. Each row of a batch size gives the fastest of some runs, taken in turn with the emulator's, so that a
-change of load meets both alike. `ROWS` lists what is measured; each entry takes a `Bench` and returns rows.
+change of load meets both alike. PYNQ's own remote protocol is in `benchmarks.deploy_pynq`, and needs PYNQ's
+environment, which is made once. `ROWS` lists what is measured; each entry takes a `Bench` and returns rows.
 """
 
 from __future__ import annotations
@@ -157,7 +158,7 @@ def _serving(build: Build, folder: Path, *, secure: bool) -> Iterator[BoardEntry
             process.stdout.close()
 
 
-ROWS: list[Callable[[Bench], list[Row]]] = [board_server, pynq_remote]
+ROWS: dict[str, Callable[[Bench], list[Row]]] = {"board-server": board_server, "pynq-remote": pynq_remote}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -165,6 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--build", type=Path, help="a compiled network instead of TFC")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS), help="what is measured")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="deploy-") as name:
@@ -178,7 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
             repeats=options.repeats,
             folder=folder,
         )
-        rows = [row for measure in ROWS for row in measure(bench)]
+        rows = [row for chosen in options.rows for row in ROWS[chosen](bench)]
     if options.json:
         print(json.dumps({"rows": rows}, indent=2))
         return 0
