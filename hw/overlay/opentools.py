@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ _PROGRAMS = {
     "bitread": ("bitread",),
 }
 _GRID = ("tilegrid.json", "tileconn.json")
+_FAMILY = "zynq7"
+_DEVICE = re.compile(r"xc7z\d{3}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,25 @@ def find_open_tools(directory: Path | None = None) -> OpenTools:
         where = "on the PATH" if directory is None else f"in {directory} or on the PATH"
         raise ToolError(f"the open path to a bitstream lacks {', '.join(missing)} {where}", hint=RECIPE)
     return OpenTools(**{name: path for name, path in found.items() if path is not None})
+
+
+def find_database(directory: Path, part: str) -> OpenDatabase:
+    """Return the databases in a folder: ``<device>.bin`` and ``prjxray-db/zynq7``, or ``zynq7`` itself.
+
+    Args:
+        directory: The folder.
+        part: Such as ``xc7z020clg400-1``, whose device is ``xc7z020``.
+
+    Raises:
+        InputError: A file is missing; the message names it.
+    """
+    device = _DEVICE.match(part)
+    name = part if device is None else device[0]
+    families = (directory / "prjxray-db" / _FAMILY, directory / _FAMILY)
+    family = next((path for path in families if path.is_dir()), families[0])
+    database = OpenDatabase(chip=directory / f"{name}.bin", family=family)
+    check_database(database, part)
+    return database
 
 
 def check_database(database: OpenDatabase, part: str) -> None:

