@@ -19,9 +19,10 @@ from distributed.scheduler import KilledWorker
 from distributed.security import Security
 
 from bitsiege.campaign.bench import pack_build
+from bitsiege.campaign.compute import compute
 from bitsiege.campaign.executors import Order
 from bitsiege.campaign.security import ClusterAccess
-from bitsiege.campaign.work import Files, compute
+from bitsiege.campaign.work import Files
 from export.errors import BitsiegeError, ToolError
 
 _CONNECT_S = 30.0

@@ -10,7 +10,8 @@ from typing import Protocol
 
 from attacks.processes import Processes
 from bitsiege.campaign.bench import close_benches
-from bitsiege.campaign.work import Files, Work, compute
+from bitsiege.campaign.compute import compute
+from bitsiege.campaign.work import Files, Work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

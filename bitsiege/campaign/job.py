@@ -15,11 +15,13 @@ import numpy as np
 from bitsiege.campaign.answers import ANSWERS
 from bitsiege.campaign.config import CampaignConfig
 from bitsiege.campaign.digests import code_digests, images_digest
+from bitsiege.campaign.eta import Eta
 from bitsiege.campaign.executors import Executor, Order
+from bitsiege.campaign.images import Images, load_images
 from bitsiege.campaign.known import CLEAN
 from bitsiege.campaign.merge import merge_cell, merged_result
 from bitsiege.campaign.models import Model, prepare_models
-from bitsiege.campaign.plan import Cell, Images, Plan, Shard, Shared
+from bitsiege.campaign.plan import Cell, Plan, Shard, Shared
 from bitsiege.campaign.planning import make_plan
 from bitsiege.campaign.sources import Source, prepare_sources
 from bitsiege.campaign.store import MARKER, PLAN, SUMMARY, CampaignDirectory, read_plan
@@ -27,9 +29,8 @@ from bitsiege.campaign.summary import summarise
 from bitsiege.campaign.work import ARCHIVE, SUBSTITUTE, Files, Role, Work
 from bitsiege.pipeline.digests import distribution_version
 from bitsiege.pipeline.store import write_json
-from bitsiege.progress import Progress, Task
+from bitsiege.progress import Progress
 from export.errors import InputError
-from quant_models.data import load_dataset
 
 TIMINGS = "timing.json"
 _POLL_S = 0.5
@@ -92,7 +93,7 @@ def run_campaign(
     with directory.locked():
         directory.sweep_leftovers()
         write_json(path / MARKER, {"kind": "campaign", "name": config.name})
-        images = _load_images(config, surroundings.data_dir)
+        images = load_images(config, surroundings.data_dir)
         base = surroundings.base
         models = prepare_models(config.models, directory, base=base, progress=progress)
         sources = prepare_sources(config.sources, models, images, directory, base=base, progress=progress)
@@ -162,7 +163,7 @@ class _Run:
             if self._records:
                 progress.note(f"{len(self._records)} of {total} shards are there already")
             with progress.task("shards", total=total) as task, _closing(make_executor()) as executor:
-                self._work(executor, waiting, _Eta(task, len(self._records), total))
+                self._work(executor, waiting, Eta(task, len(self._records), total))
 
     def write_summary(self) -> dict[str, Any]:
         """Write ``campaign.json`` as things stand."""
@@ -173,7 +174,7 @@ class _Run:
         self._written_s = time.monotonic()
         return summary
 
-    def _work(self, executor: Executor, waiting: deque[str], eta: _Eta) -> None:
+    def _work(self, executor: Executor, waiting: deque[str], eta: Eta) -> None:
         flying: set[str] = set()
         while waiting or flying:
             self._submit(executor, waiting, flying)
@@ -244,60 +245,12 @@ class _Run:
             self._merged[cell.folder] = found or merge_cell(self._directory, cell, order=order)
 
 
-class _Eta:
-    """Says how far the shards are, and when they will be done at the rate since the first one."""
-
-    def __init__(self, task: Task, done: int, total: int) -> None:
-        self._task, self._total = task, total
-        self._first: tuple[int, float] | None = None
-        task.update(done)
-
-    def update(self, done: int) -> None:
-        """Count. The first shard also starts processes and compiles targets: it tells no rate."""
-        now_s = time.monotonic()
-        if self._first is None:
-            self._first = done, now_s
-        begun, start_s = self._first
-        left = ""
-        if done > begun:
-            left = f"{duration((self._total - done) * (now_s - start_s) / (done - begun))} left"
-        self._task.update(done, note=left)
-
-
-def duration(seconds: float) -> str:
-    """Return a time in words of one unit or two."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
 @contextmanager
 def _closing(executor: Executor) -> Generator[Executor]:
     try:
         yield executor
     finally:
         executor.close()
-
-
-def _load_images(config: CampaignConfig, data_dir: Path | None) -> Images:
-    dataset = load_dataset(config.data.name, data_dir=data_dir)
-    test, train = dataset.test, dataset.train
-    first, count = config.data.first, config.data.images
-    if first >= len(test):
-        raise InputError(f"{config.data.name} has {len(test)} test images, data.first is {first}")
-    end = len(test) if count is None else min(first + count, len(test))
-    needed = config.held_out
-    if needed > len(train):
-        raise InputError(f"{config.data.name} has {len(train)} training images, {needed} are to be held out")
-    return Images(
-        images=np.ascontiguousarray(test.images[first:end]),
-        labels=test.labels[first:end],
-        first=first,
-        held_out=np.ascontiguousarray(train.images[:needed]),
-    )
 
 
 def _about(

@@ -8,9 +8,6 @@ from typing import Any
 
 from bitsiege.campaign.work import FORMAT_VERSION
 from bitsiege.pipeline.digests import json_digest
-from export.errors import InputError
-from export.graph import IntArray
-from hw.target import ImageArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,39 +164,6 @@ class Plan:
             crafted=tuple(_cell(cell) for cell in values["crafted"]),
             cells=tuple(_cell(cell) for cell in values["cells"]),
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Images:
-    """The images of a campaign.
-
-    Attributes:
-        images: uint8 ``(N, H, W, C)``.
-        labels: int64 ``(N,)``.
-        first: Index of the first one in the data set.
-        held_out: Others of the same shape, from the training set, for attackers who train on some.
-    """
-
-    images: ImageArray
-    labels: IntArray
-    first: int
-    held_out: ImageArray
-
-    def part(self, first: int, count: int) -> tuple[ImageArray, IntArray]:
-        """Return ``count`` images from index ``first`` of the data set on."""
-        begin = first - self.first
-        return self.images[begin : begin + count], self.labels[begin : begin + count]
-
-    def check_fits(self, what: str, shape: tuple[int, int, int], classes: int) -> None:
-        """Raise `InputError` unless a network with such inputs and outputs takes the images."""
-        found = self.images.shape[1:]
-        if shape != found:
-            raise InputError(
-                f"{what} takes images of shape {shape}, the data set has {found}",
-                hint="one campaign has one data set; make another one for other images",
-            )
-        if int(self.labels.max()) >= classes:
-            raise InputError(f"{what} has {classes} classes, but an image has label {int(self.labels.max())}")
 
 
 def attack_text(title: str, source: str) -> str:

@@ -10,8 +10,9 @@ from attacks.catalog import make_attack
 from attacks.substitute import SubstituteAttack
 from bitsiege.campaign.config import CampaignAttack, CampaignConfig, needs_gradients
 from bitsiege.campaign.digests import bytes_digest, code_digests, images_digest
+from bitsiege.campaign.images import Images
 from bitsiege.campaign.models import Model
-from bitsiege.campaign.plan import Cell, Images, Plan, Shard, Shared
+from bitsiege.campaign.plan import Cell, Plan, Shard, Shared
 from bitsiege.campaign.sources import Source
 from bitsiege.campaign.work import FORMAT_VERSION, Role
 from bitsiege.pipeline.digests import json_digest

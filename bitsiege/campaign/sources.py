@@ -15,8 +15,8 @@ from typing import Any
 
 from bitsiege.campaign.bench import build_digest
 from bitsiege.campaign.config import CampaignSource
+from bitsiege.campaign.images import Images
 from bitsiege.campaign.models import Model, find_source, is_build
-from bitsiege.campaign.plan import Images
 from bitsiege.pipeline.digests import file_digest, json_digest, tree_digests
 from bitsiege.pipeline.engine import Step, StepContext, run_steps
 from bitsiege.pipeline.store import RunDirectory

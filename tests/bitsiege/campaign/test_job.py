@@ -11,7 +11,7 @@ import pytest
 
 from attacks.archive import load_attack
 from bitsiege.campaign.answers import read_answers
-from bitsiege.campaign.job import campaign_status, duration
+from bitsiege.campaign.job import campaign_status
 from bitsiege.campaign.store import CampaignDirectory, read_plan
 from bitsiege.crafting import craft
 from bitsiege.progress import SilentProgress
@@ -202,7 +202,3 @@ def test_a_wrong_parameter_is_found_before_the_work(bitsiege, campaign_file: Pat
     (tmp_path / "marker.json").write_text("{}")
     with pytest.raises(InputError, match="no plan yet"):
         campaign_status(tmp_path)
-
-
-def test_durations_are_short():
-    assert [duration(s) for s in (0.4, 59, 61, 7322)] == ["0 s", "59 s", "1 min 1 s", "2 h 2 min"]

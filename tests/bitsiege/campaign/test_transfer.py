@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -175,8 +176,11 @@ def test_originals_are_computed_once_for_each_model(
         return honest(self, images, first_frame)
 
     monkeypatch.setattr(ReferenceTarget, "infer", counting)
+    config = tomllib.loads(CONFIG)
+    del config["sources"], config["attacks"][1:]
+    config["replay"] = {"targets": ["reference"]}
     run_campaign(
-        load_campaign(transfer_file),
+        parse_campaign(config, where="x"),
         tmp_path / "run",
         surroundings=Surroundings(base=transfer_file.parent),
         make_executor=lambda: InProcess(cache_dir=None),
