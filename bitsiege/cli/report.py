@@ -24,7 +24,7 @@ def report(
         typer.Option(
             "--with",
             metavar="FILE.json",
-            help="Findings of bitsiege masking that lie elsewhere; again for more.",
+            help="Findings of bitsiege masking, verify or faults that lie elsewhere; again for more.",
         ),
     ] = None,
     json: Json = False,

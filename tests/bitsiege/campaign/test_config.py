@@ -5,6 +5,7 @@ import pytest
 
 from bitsiege.campaign.config import load_campaign, parse_campaign
 from export.errors import InputError
+from quant_models.zoo import shipped
 
 LEAST = {"models": [{"source": "tfc-mnist"}], "attacks": [{"name": "fgsm", "epsilons": [0.1]}]}
 
@@ -63,6 +64,15 @@ def test_wrong_keys_and_values_are_named(values: dict, message: str):
         parse_campaign(values, where="c.toml")
     assert message in str(caught.value)
     assert str(caught.value).startswith("c.toml: ")
+
+
+def test_the_shipped_campaigns_load():
+    files = sorted((Path(__file__).resolve().parents[3] / "configs" / "campaigns").glob("*.toml"))
+    assert files
+    for file in files:
+        config = load_campaign(file)
+        names = {model.name for model in config.models} | set(shipped())
+        assert all(member in names for source in config.sources for member in source.members)
 
 
 def test_the_page_s_example_is_a_campaign(tmp_path: Path):
