@@ -23,6 +23,7 @@ from export.graph import IntArray
 from hw.target import ImageArray
 
 FORMAT_VERSION = 3
+_WITHOUT_INDEX = 2
 _OPTIONAL = ("targets", "queries", "float_success")
 _ARRAYS = ("originals", "adversarial", "labels", *_OPTIONAL, "metadata")
 _MAX_METADATA = 1 << 20
@@ -217,7 +218,9 @@ def _parse_metadata(data: np.ndarray[Any, Any]) -> dict[str, Any]:
         raise InputError("its metadata are not a JSON object")
     fields = cast("dict[str, Any]", metadata)
     version = fields.pop("version", None)
-    if version != FORMAT_VERSION:
+    if version == _WITHOUT_INDEX:
+        fields.setdefault("first_index", 0)
+    elif version != FORMAT_VERSION:
         raise InputError(
             f"attack format {version!r}, this program reads {FORMAT_VERSION}",
             hint="craft the attack again with this program",

@@ -142,6 +142,13 @@ def _header(text: bytes) -> bytes:
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
 
 
+def test_an_archive_without_the_first_image_s_index_begins_at_0(tmp_path):
+    old = json.loads(_metadata(version=2).tobytes())
+    del old["first_index"]
+    archive = load_attack(_npz(tmp_path, metadata=np.frombuffer(json.dumps(old).encode(), np.uint8)))
+    assert archive.first_index == 0
+
+
 @pytest.mark.parametrize(
     ("entries", "words"),
     [
