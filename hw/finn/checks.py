@@ -161,3 +161,23 @@ def one_bit_borders(graph: DataflowGraph) -> list[FmPadding]:
 
 def _reads_bipolar(graph: DataflowGraph, node: FmPadding) -> bool:
     return any(other.name == node.input and other.out_type.is_bipolar for other in graph.nodes)
+
+
+def images_counting_past(graph: DataflowGraph, images: ImageArray, index: int, holds: int) -> int:
+    """Return on how many images a ±1 layer counts more agreeing positions than a type holds.
+
+    Args:
+        graph: The network.
+        images: uint8 ``(N, H, W, C)``.
+        index: Of the layer among those with weights.
+        holds: Largest value of the type.
+    """
+    streams = {INPUT_TENSOR: images.astype(np.int64)}
+    layer = list(graph.mvaus)[index]
+    for node in graph.nodes:
+        if node.name == layer.name:
+            break
+        streams[node.name] = compute_node(node, *(streams[name] for name, _ in inputs_of(node)))
+    sums = compute_node(replace(layer, thresholds=None, scale=None, bias=None), streams[layer.input])
+    counts = (sums + layer.mw) // 2
+    return int((counts > holds).reshape(len(images), -1).any(axis=1).sum())

@@ -68,8 +68,9 @@ class FinnNode:
         cycles: Estimated cycles a frame, or None.
         resources: FINN's estimate: ``LUT``, ``BRAM_18K`` and so on.
         factors: PE, SIMD and ram_style where it has them.
-        narrow: In words, where it counts agreeing positions and its accumulator is too narrow for them all;
-            else empty.
+        counts: Most agreeing positions that it counts; 0 where it counts none.
+        accumulator: FINN's type for the count.
+        holds: The largest value of that type.
     """
 
     name: str
@@ -77,12 +78,19 @@ class FinnNode:
     cycles: int | None
     resources: Mapping[str, float]
     factors: Mapping[str, int | str]
-    narrow: str = ""
+    counts: int = 0
+    accumulator: str = ""
+    holds: int = 0
 
     @property
     def is_layer(self) -> bool:
         """Whether it has weights."""
         return self.op_type.startswith(("MVAU_", "XnorMVAU_"))
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether its accumulator can't hold every count."""
+        return self.counts > self.holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,17 +222,13 @@ def read_flow(directory: Path) -> FlowResult:
 
 
 def _node(entry: Mapping[str, Any]) -> FinnNode:
-    narrow = ""
-    if entry.get("counts", 0) > entry.get("holds", 0):
-        narrow = (
-            f"{entry['name']} counts to {entry['counts']} in an accumulator of type {entry['accumulator']}, "
-            f"which holds {entry['holds']}: its hardware may wrap where FINN's execution does not"
-        )
     return FinnNode(
         name=entry["name"],
         op_type=entry["op_type"],
         cycles=None if entry["cycles"] is None else int(entry["cycles"]),
         resources=entry["resources"],
         factors={name: entry[name] for name in ("PE", "SIMD", "ram_style") if name in entry},
-        narrow=narrow,
+        counts=entry.get("counts", 0),
+        accumulator=entry.get("accumulator", ""),
+        holds=entry.get("holds", 0),
     )

@@ -15,7 +15,7 @@ from export.errors import DivergenceError, InputError, ToolError
 from export.files import atomic_directory
 from export.graph import DataflowGraph, IntArray
 from hw.build import Build
-from hw.finn.checks import GraphCheck, check_stage, explain
+from hw.finn.checks import GraphCheck, check_stage, explain, images_counting_past
 from hw.finn.flow import Choice, FinnNode, FlowResult, StageResult, run_flow
 from hw.finn.stitch import REPLACED, SOURCES, Module, Stitched, stitch
 from hw.folding import Folding
@@ -114,7 +114,7 @@ def build_with_finn(
             "network": _network(build.graph, folding, result, cache_dir),
             "layers": _layers(build.graph, folding, result),
             "stitched": None if joined is None or stream is None else _stitched(joined, stream),
-            "warnings": [node.narrow for node in result.nodes if node.narrow],
+            "warnings": _warnings(build.graph, result, np.concatenate(list(images.values()))),
             "other_nodes": [_finn_side(node) for node in result.nodes if not node.is_layer],
         }
         write_finn_folding(folding, build.graph, temporary / "folding.json")
@@ -157,6 +157,20 @@ def _read_back(path: Path, graph: DataflowGraph) -> Folding:
         raise ToolError(
             f"the folding of FINN's solver is none of ours: {error.message}", hint=error.hint
         ) from error
+
+
+def _warnings(graph: DataflowGraph, result: FlowResult, images: ImageArray) -> list[str]:
+    """Name the accumulators that are too narrow, and how many of the images show it."""
+    sentences: list[str] = []
+    for index, node in enumerate(result.layers):
+        if node.is_narrow:
+            reached = images_counting_past(graph, images, index, node.holds)
+            sentences.append(
+                f"{node.name} counts to {node.counts} in an accumulator of type {node.accumulator}, which "
+                f"holds {node.holds}: {reached} of these {len(images)} images go past it, where its HLS "
+                "would wrap and its execution in Python does not"
+            )
+    return sentences
 
 
 def _simulated(stream: StreamResult) -> StageResult:

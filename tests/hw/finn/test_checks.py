@@ -8,7 +8,7 @@ from export.datatypes import BIPOLAR, UINT8, DataType
 from export.graph import INPUT_TENSOR, DataflowGraph, Flatten, Mvau, Thresholding
 from export.nodes import Thresholds
 from hw.build import Build
-from hw.finn.checks import check_stage, explain, one_bit_borders
+from hw.finn.checks import check_stage, explain, images_counting_past, one_bit_borders
 from hw.finn.flow import StageResult
 from hw.reference import ReferenceTarget
 
@@ -94,3 +94,14 @@ def test_halves_rounded_up_are_the_reason() -> None:
 def test_nothing_is_known_of_a_network_without_either(dense_build: Build) -> None:
     images = np.zeros((1, *dense_build.graph.input_shape), np.uint8)
     assert explain(dense_build.graph, images) == {}
+
+
+def test_images_that_count_past_a_type_are_found(dense_build: Build) -> None:
+    graph = dense_build.graph
+    images = np.random.default_rng(2).integers(0, 256, (50, *graph.input_shape), dtype=np.uint8)
+    layer = next(graph.mvaus)
+    signs = ReferenceTarget(graph).trace(images)[layer.input]
+    agreeing = (signs[:, None, :] == layer.weights[None]).sum(axis=2).max(axis=1)
+    for holds in (0, 15, 18, layer.mw):
+        assert images_counting_past(graph, images, 0, holds) == (agreeing > holds).sum()
+    assert 0 < (agreeing > 18).sum() < 50
