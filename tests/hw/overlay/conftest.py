@@ -81,6 +81,31 @@ def conv_graph() -> DataflowGraph:
     return DataflowGraph(input_shape=(5, 5, 3), nodes=nodes)
 
 
+def drawn_graph() -> DataflowGraph:
+    """A dense network whose first layer draws its weights anew for each frame: 16 bytes in, 3 logits out."""
+    rng = np.random.default_rng(8)
+    means = rng.integers(-128, 128, (6, 16)).astype(np.int8)
+    nodes = (
+        Flatten(name="flatten_0", input="images", in_type=UINT8),
+        Mvau(
+            name="mvau_0",
+            input="flatten_0",
+            in_type=UINT8,
+            weights=means,
+            draw=0,
+            thresholds=Thresholds(steps=rng.integers(-300, 300, (6, 1))),
+        ),
+        Mvau(
+            name="mvau_1",
+            input="mvau_0",
+            in_type=BIPOLAR,
+            weights=rng.choice(np.array([-1, 1], np.int8), (3, 6)),
+        ),
+    )
+    return DataflowGraph(input_shape=(4, 2, 2), nodes=nodes)
+
+
+DRAWN_FOLDING = Folding({"mvau_0": LayerFolding(pe=2, simd=8), "mvau_1": LayerFolding(pe=1, simd=2)})
 CONV_FOLDING = Folding({"mvau_0": LayerFolding(pe=2, simd=3), "mvau_1": LayerFolding(pe=1, simd=4)})
 
 
@@ -88,6 +113,18 @@ CONV_FOLDING = Folding({"mvau_0": LayerFolding(pe=2, simd=3), "mvau_1": LayerFol
 def conv_network() -> DataflowGraph:
     """A small convolutional network."""
     return conv_graph()
+
+
+@pytest.fixture
+def drawn_network() -> DataflowGraph:
+    """A small network with drawn weights."""
+    return drawn_graph()
+
+
+@pytest.fixture
+def drawn_driver(open_driver) -> Driver:
+    """Its overlay."""
+    return open_driver(drawn_graph(), DRAWN_FOLDING)
 
 
 @pytest.fixture

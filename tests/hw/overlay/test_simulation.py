@@ -165,6 +165,33 @@ def test_a_reset_at_any_moment_leaves_nothing_behind(driver, cases):
     np.testing.assert_array_equal(driver.infer(images), expected)
 
 
+def test_seed_and_frame_of_drawn_weights(drawn_driver, drawn_network):
+    """The accelerator's own registers are behind the overlay's, and refuse while a frame is on its way."""
+    simulation = drawn_driver.simulation
+    images = np.random.default_rng(1).integers(0, 256, (12, *drawn_network.input_shape), np.uint8)
+    for seed, first in ((0, 0), (7, 1000), (0xFFFF_FFFF, 3)):
+        simulation.write(CONTROL, seed)
+        simulation.write(CONTROL + 4, first)
+        expected = ReferenceTarget(drawn_network, seed=seed).infer(images, first).logits
+        np.testing.assert_array_equal(drawn_driver.infer(images), expected)
+        assert simulation.read(CONTROL + 4) == first + len(images)
+        assert simulation.read(CONTROL + 8) == 0
+    # The next transfer goes on with the next frame.
+    expected = ReferenceTarget(drawn_network, seed=0xFFFF_FFFF).infer(images, 3 + len(images)).logits
+    np.testing.assert_array_equal(drawn_driver.infer(images), expected)
+    # Let the output wait until its buffer is full, so that frames stay on their way.
+    simulation.hang(BusChannel.AW)
+    drawn_driver.begin(np.tile(images, (4, 1, 1, 1)))
+    simulation.step(2000)
+    assert simulation.read(CONTROL + 8) == 1
+    with pytest.raises(RegisterError, match="SLVERR"):
+        simulation.write(CONTROL, 1)
+    simulation.heal()
+    assert simulation.run_until(drawn_driver.finished, 20_000)
+    assert drawn_driver.reset()
+    assert simulation.read(CONTROL) == simulation.read(CONTROL + 4) == 0
+
+
 def test_a_closed_simulation_says_so(driver):
     driver.simulation.close()
     driver.simulation.close()
