@@ -27,8 +27,8 @@ _INSIDE = 0.999999
 _LARGEST_CONSTANT = 1e10
 # Times that the model is asked whether a changed value is needed.
 _LOOKS = 16
-# Shares of the steps after which an image that makes no progress is left.
-_GRID_SHARE, _FLOAT_SHARE = 100, 10
+# Shares of the steps after which an image that makes no progress is left: what nears by jumps shows it soon.
+_ALIKE_SHARE, _SHARE = 100, 10
 _MIDDLE, _HALF = torch.tensor(127.5), torch.tensor(0.5)
 
 
@@ -177,11 +177,11 @@ class _Descent:
         if not attack.abort_early:
             return
         if attack.on_grid:
-            patience = max(1, attack.steps // _GRID_SHARE)
+            patience = max(1, attack.steps // (_ALIKE_SHARE if self._landscape.knows_alike else _SHARE))
             waiting = self._age - found.age[self._rows] < patience
             self._running &= ~found.fooled[self._rows] | waiting
             return
-        due = self._age % max(1, attack.steps // _FLOAT_SHARE) == 0
+        due = self._age % max(1, attack.steps // _SHARE) == 0
         if bool(due.any()):
             hinge = self._constants[self._rows] * self._hinge(seen.logits)
             cost = distance(seen.position, self._original, Norm.L2) / 255**2 + hinge

@@ -45,10 +45,7 @@ def flip(
         values, slopes = best.position.flatten(1), gradient.flatten(1)
         edge = torch.where(slopes > 0, high, low)
         gain = slopes * (edge - values) * halves[:, look]
-        # The place of each value in the order of gains.
-        order = gain.argsort(dim=1, descending=True, stable=True)
-        rank = torch.zeros_like(order).scatter_(1, order, torch.arange(order.shape[1]).expand_as(order))
-        chosen = (rank < block) & (gain > 0) & ~best.success[:, None]
+        chosen = _largest(gain, block, ~best.success)
         seen, slope_there = landscape.differentiate(torch.where(chosen, edge, values).view_as(original))
         gains = torch.where(seen.success == best.success, seen.loss > best.loss, seen.success)
         # Logits in steps leave plateaus, which a walk must be able to cross.
@@ -58,6 +55,24 @@ def flip(
         longer = torch.where(level[:, None], block, 2 * block)
         block = torch.where((gains | level)[:, None], longer, (block // 2).clamp_min(4))
     return given.judge(best.position, best.logits)
+
+
+def _largest(gain: Tensor, count: Tensor, wanted: Tensor) -> Tensor:
+    """Return the ``count`` largest positive gains of the images ``wanted``, and their equals.
+
+    Args:
+        gain: float32 ``(N, values)``.
+        count: At least 1, int64 ``(N, 1)``.
+        wanted: bool ``(N,)``.
+    """
+    rows = torch.nonzero(wanted)[:, 0]
+    some = gain[rows]
+    # NumPy sorts numbers alone, which takes a tenth of the time of torch's stable order.
+    ascending = torch.from_numpy(np.sort(some.numpy(), axis=1))
+    place = (some.shape[1] - count[rows]).clamp_min(0)
+    chosen = torch.zeros_like(gain, dtype=torch.bool)
+    chosen[rows] = (some >= ascending.gather(1, place)) & (some > 0)
+    return chosen
 
 
 def _halves(original: Tensor, first_index: int, looks: int, seed: int) -> Tensor:

@@ -29,7 +29,8 @@ class Descent(SteppingAttack, ABC):
         step_size: Length of a step in the unit of eps. L∞ on the grid: rounded to whole levels, at least one.
             None for the algorithm's own.
         momentum: Share of the direction that is kept from step to step, 0 for none.
-        flips: Further looks after all runs, for L∞ on the grid, see `attacks.flips`.
+        flips: Further looks after all runs, for L∞ on the grid, see `attacks.flips`. None leaves an eighth of
+            each run's steps for them, so that a run costs what it did.
     """
 
     norms: ClassVar[tuple[Norm, ...]] = (Norm.LINF, Norm.L2)
@@ -38,13 +39,14 @@ class Descent(SteppingAttack, ABC):
     steps: int = 20
     step_size: float | None = None
     momentum: float = 0.0
-    flips: int = 0
+    flips: int | None = 0
 
     def __post_init__(self) -> None:
         # Not super(): slots=True makes a second class, which super() without arguments doesn't know.
         GradientAttack.__post_init__(self)
         require_count("the number of steps", self.steps, least=1)
-        require_count("the number of flips", self.flips, least=0)
+        if self.flips is not None:
+            require_count("the number of flips", self.flips, least=0)
         size = self.step_size
         require(
             size is None or (math.isfinite(size) and size > 0 and (size <= 1 or self.norm is Norm.L2)),
@@ -55,15 +57,22 @@ class Descent(SteppingAttack, ABC):
     def search(self, landscape: Landscape, clean: Evaluation, budget: Budget) -> Evaluation:
         """Run all restarts; return the best image seen."""
         best = SteppingAttack.search(self, landscape, clean, budget)
-        if self.flips == 0 or not self.on_grid or budget.norm is not Norm.LINF:
+        looks = self.runs * self._kept if self.flips is None else self.flips
+        if looks == 0 or not self.on_grid or budget.norm is not Norm.LINF:
             return best
         shape = (clean.position.shape[2], clean.position.shape[3], clean.position.shape[1])
-        return flip(landscape, best, clean.position, budget.limit(shape), looks=self.flips, seed=self.seed)
+        return flip(landscape, best, clean.position, budget.limit(shape), looks=looks, seed=self.seed)
 
     @property
     def rounds(self) -> int:
         """Steps of one run."""
-        return self.steps
+        return self.steps - self._kept
+
+    @property
+    def _kept(self) -> int:
+        """Steps of one run that are left for flips."""
+        flips = self.flips is None and self.on_grid and self.norm is Norm.LINF
+        return self.steps // 8 if flips else 0
 
     @property
     @abstractmethod
@@ -107,6 +116,7 @@ class Pgd(Descent):
 
     name: ClassVar[str] = "pgd"
 
+    flips: int | None = None
     restarts: int = 1
     random_start: bool = True
 

@@ -6,7 +6,9 @@ import torch
 from torch import nn
 
 from attacks.fgsm import Fgsm
+from attacks.gradient import Form
 from attacks.pgd import Pgd
+from attacks.threat import Norm
 from export.errors import InputError
 
 
@@ -34,11 +36,34 @@ def test_original_is_kept_where_nothing_beats_it(net, images, labels):
 
 
 def test_more_steps_and_restarts_never_hurt(net, images, labels):
-    few = Pgd(eps=10 / 255, steps=5, step_size=3 / 255, seed=4).craft(net, images, labels)
-    more = Pgd(eps=10 / 255, steps=9, step_size=3 / 255, seed=4, restarts=3).craft(net, images, labels)
+    few = Pgd(eps=10 / 255, steps=5, step_size=3 / 255, seed=4, flips=0).craft(net, images, labels)
+    more = Pgd(eps=10 / 255, steps=9, step_size=3 / 255, seed=4, restarts=3, flips=0).craft(
+        net, images, labels
+    )
     assert np.all(more.success >= few.success)
     same = more.success == few.success
     assert np.all(more.loss[same] >= few.loss[same])
+
+
+def test_an_eighth_of_the_steps_is_left_for_flips(net, images, labels):
+    class Counting(nn.Module):
+        def __init__(self, net):
+            super().__init__()
+            self.net, self.calls = net, 0
+
+        def forward(self, x):
+            self.calls += 1
+            return self.net(x)
+
+    def calls(**parameters):
+        model = Counting(net)
+        Pgd(eps=0.1, steps=16, **parameters).craft(model, images, labels)
+        return model.calls
+
+    assert calls() <= calls(flips=0) + 1
+    assert calls(flips=0) + 5 == calls(flips=4)
+    assert (Pgd(eps=0.1, steps=16).rounds, Pgd(eps=0.1, steps=16, flips=0).rounds) == (14, 16)
+    assert Pgd(eps=0.1, steps=16, form=Form.FLOAT).rounds == Pgd(eps=2.0, norm=Norm.L2, steps=16).rounds == 16
 
 
 def test_pgd_is_at_least_as_strong_as_fgsm(net, images, labels):
