@@ -32,8 +32,7 @@ _LINK = ("-shared", "-pthread", "-Wl,-Bsymbolic")
 def build_overlay_library(design: OverlayDesign, cache_dir: Path | None = None) -> Path:
     """Return the path of an overlay's shared library; build it where the cache has none.
 
-    The memory files are no part of it: they are read when a simulation starts, so networks of one shape share
-    a library.
+    Each network has a library of its own: the circuit holds the digest of its memory files.
 
     Args:
         design: The overlay.
@@ -43,7 +42,6 @@ def build_overlay_library(design: OverlayDesign, cache_dir: Path | None = None) 
         ToolError: Verilator or the compiler is missing, or fails.
     """
     verilator, compiler = find_verilator(), find_compiler()
-    # The digest stands in the circuit and would give networks of one shape a library each.
     sources = {name: design.files[name] for name in design.sources}
     key = content_key(
         *(part for name, text in sources.items() for part in (name, text)),
