@@ -19,6 +19,7 @@ from attacks.fgsm import Fgsm
 from attacks.goal import Goal
 from attacks.gradient import Form
 from attacks.hopskipjump import HopSkipJump
+from attacks.iprop import Iprop
 from attacks.jsma import Jsma
 from attacks.nes import Nes, Spsa
 from attacks.noise import Noise
@@ -34,7 +35,7 @@ from export.errors import InputError
 ATTACKS: Mapping[str, type[Attack]] = {
     attack.name: attack
     for attack in (
-        *(Fgsm, Bim, Pgd, ApgdCe, ApgdDlr, ApgdT, CarliniWagner, DeepFool, Jsma),
+        *(Fgsm, Bim, Pgd, ApgdCe, ApgdDlr, ApgdT, CarliniWagner, DeepFool, Jsma, Iprop),
         *(Noise, Square, Nes, Spsa, HopSkipJump, Boundary, SaltPepper, SubstituteAttack),
     )
 }

@@ -40,6 +40,7 @@ class Surrogate(nn.Module):
             channel, by the node's name; they go before ``gate``.
 
     Attributes:
+        graph: The network.
         logit_exponent: See above.
         batch_size: Images in one call with which it is fastest.
 
@@ -58,6 +59,7 @@ class Surrogate(nn.Module):
     ) -> None:
         super().__init__()
         placed = layers_of(graph, gate=gate, half_widths=half_widths or {})
+        self.graph = graph
         self._names = [(place.output, place.inputs) for place in placed]
         self._layers = nn.ModuleList(place.layer for place in placed)
         readers = [place.layer for place in placed if INPUT_TENSOR in place.inputs]
