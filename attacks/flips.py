@@ -40,7 +40,7 @@ def flip(
     seen, gradient = landscape.differentiate(best.position)
     best = seen.better_of(best)
     block = torch.full((len(original), 1), original[0].numel() // 8 + 1)
-    halves = _halves(original, landscape.first_index, looks, seed)
+    halves = _halves(~best.success, original[0].numel(), landscape.first_index, looks, seed)
     for look in range(looks):
         values, slopes = best.position.flatten(1), gradient.flatten(1)
         edge = torch.where(slopes > 0, high, low)
@@ -75,10 +75,10 @@ def _largest(gain: Tensor, count: Tensor, wanted: Tensor) -> Tensor:
     return chosen
 
 
-def _halves(original: Tensor, first_index: int, looks: int, seed: int) -> Tensor:
-    """Return which values may move at each look, bool ``(N, looks, values)``, a stream for each image."""
-    values = original[0].numel()
-    bits = np.empty((len(original), looks, values), np.bool_)
-    for row, image in enumerate(bits):
-        image[...] = image_stream(seed, SEARCH, first_index + row).integers(0, 2, image.shape, np.uint8)
+def _halves(wanted: Tensor, values: int, first_index: int, looks: int, seed: int) -> Tensor:
+    """Return which values of the images ``wanted`` may move at each look, bool ``(N, looks, values)``."""
+    bits = np.zeros((len(wanted), looks, values), np.bool_)
+    for row in np.flatnonzero(wanted.numpy()):
+        stream = image_stream(seed, SEARCH, first_index + int(row))
+        bits[row] = stream.integers(0, 2, (looks, values), np.uint8)
     return torch.from_numpy(bits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,19 +55,19 @@ class SteppingAttack(GradientAttack, ABC):
 
     def search(self, landscape: Landscape, clean: Evaluation, budget: Budget) -> Evaluation:
         """Run all restarts; return the best image seen, or the last one where the algorithm says so."""
-        best = clean
+        best, inside = clean, self._ball(clean.position, budget)
         for run in range(self.runs):
             position = clean.position
             if self.starts_at_random:
                 noise = random_start(self.seed, position.shape, run, landscape.first_index, budget)
-                position = self._moved(position + noise, clean.position, budget)
+                position = inside(position + noise)
             memory: Tensor | None = None
             for taken in range(self.rounds):
                 landscape.advance(taken / self.rounds)
                 seen, gradient = landscape.differentiate(self.seen_at(position, clean.position, budget))
                 best = seen.better_of(best)
                 displacement, memory = self.step(gradient, memory, budget)
-                position = self._moved(position + displacement, clean.position, budget)
+                position = inside(position + displacement)
             seen = landscape.look(self.seen_at(position, clean.position, budget))
             best = self.settled(landscape, seen, best) if self.keep_best else seen
         return best
@@ -77,11 +78,16 @@ class SteppingAttack(GradientAttack, ABC):
             return position
         return project(position, original, budget, on_grid=True)
 
-    def _moved(self, position: Tensor, original: Tensor, budget: Budget) -> Tensor:
-        # A L∞ step moves every value by whole levels. Elsewhere a step may be less than half a level, so the
-        # walk remembers where it is between the levels, and the model sees the nearest image of the grid.
-        on_grid = self.on_grid and budget.norm is Norm.LINF
-        return project(position, original, budget, on_grid=on_grid)
+    def _ball(self, original: Tensor, budget: Budget) -> Callable[[Tensor], Tensor]:
+        """Return what brings a walk back into the ball."""
+        if not self.on_grid or budget.norm is not Norm.LINF:
+            # A step may be less than half a level, so the walk remembers where it is between the levels, and
+            # the model sees the nearest image of the grid.
+            return lambda position: project(position, original, budget, on_grid=False)
+        radius = budget.limit((original.shape[2], original.shape[3], original.shape[1]))
+        low, high = (original - radius).clamp_(min=0), (original + radius).clamp_(max=255)
+        # A L∞ step moves every value by whole levels.
+        return lambda position: torch.minimum(torch.maximum(position, low), high)
 
 
 def random_start(seed: int, shape: torch.Size, run: int, first_index: int, budget: Budget) -> Tensor:
