@@ -110,7 +110,8 @@ def compare_choices(
 ) -> None:
     """Print the success of PGD with 40 steps on the grid, one line a choice."""
     for choice in choices():
-        attack = Pgd(eps=level / 255, steps=40, **choice)
+        parameters: dict[str, Any] = {"flips": 0} | choice
+        attack = Pgd(eps=level / 255, steps=40, **parameters)
         size = min(256, len(data.images))
         result = attack.craft(model, data.images, data.labels, calibration=calibration, batch_size=size)
         said = " ".join(f"{key}={value}" for key, value in choice.items()) or "as it is"
