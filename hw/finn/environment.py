@@ -12,7 +12,7 @@ FINN = Environment(
 
 
 def set_up(cache_dir: Path | None = None) -> Path:
-    """Return FINN's Python; install everything if it isn't there: 1.7 GB, some minutes.
+    """Return FINN's Python; install everything if it isn't there: 2.3 GB, some minutes.
 
     Args:
         cache_dir: Where it goes; None for the user's cache directory.
