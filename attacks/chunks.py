@@ -25,8 +25,8 @@ _HEIGHT = 128
 class Asker:
     """One batch whose images need not all be asked about.
 
-    With drawn weights a call is one draw for all of its images, so there all of them go in one call, and the
-    rows must be all of the batch.
+    With drawn weights a call is one draw for all of its images, so there every call is of the whole batch, and
+    those not asked about are filled up with a copy of one that is.
 
     Attributes:
         landscape: The batch.
@@ -42,26 +42,26 @@ class Asker:
         """Return the evaluation and the gradient at ``position`` ``(M, C, H, W)`` of the images ``rows``."""
         seen: list[Evaluation] = []
         gradients: list[Tensor] = []
-        for part, shown, count in self._calls(rows, position):
+        for part, shown, asked in self._calls(rows, position):
             problem = part.problem
             found, gradient = part.differentiate(
                 shown, lambda logits, problem=problem: ascent(problem, logits)
             )
-            seen.append(found[:count])
-            gradients.append(gradient[:count])
+            seen.append(found[asked])
+            gradients.append(gradient[asked])
         return (join(seen), torch.cat(gradients)) if len(seen) > 1 else (seen[0], gradients[0])
 
     def confirm(self, rows: Tensor, position: Tensor) -> Evaluation:
         """Return the evaluation at ``position`` ``(M, C, H, W)`` of the images ``rows``."""
-        parts = [
-            part.confirm(shown, self.draws)[:count] for part, shown, count in self._calls(rows, position)
-        ]
+        parts = [part.confirm(shown, self.draws)[asked] for part, shown, asked in self._calls(rows, position)]
         return join(parts) if len(parts) > 1 else parts[0]
 
-    def _calls(self, rows: Tensor, position: Tensor) -> Iterator[tuple[Landscape, Tensor, int]]:
-        """Yield each call's landscape and images, and how many of those were asked for."""
+    def _calls(self, rows: Tensor, position: Tensor) -> Iterator[tuple[Landscape, Tensor, slice | Tensor]]:
+        """Yield each call's landscape and images, and which of those were asked for."""
         if self.landscape.is_drawn:
-            yield self.landscape, position, len(position)
+            shown = position[:1].repeat(len(self.landscape.problem.truth), 1, 1, 1)
+            shown[rows] = position
+            yield self.landscape, shown, rows
             return
         for begin in range(0, len(rows), self.height):
             some, shown = rows[begin : begin + self.height], position[begin : begin + self.height]
@@ -69,4 +69,4 @@ class Asker:
             if missing:
                 some = torch.cat([some, some[-1:].expand(missing)])
                 shown = torch.cat([shown, shown[-1:].expand(missing, *shown.shape[1:])])
-            yield self.landscape.part(some), shown, count
+            yield self.landscape.part(some), shown, slice(count)

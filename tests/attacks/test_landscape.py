@@ -110,7 +110,7 @@ def test_expectation_beats_one_draw(images):
     labels = mean(torch.from_numpy(images).permute(0, 3, 1, 2) / 255).argmax(1).numpy()
 
     def success(**parameters):
-        result = make_attack("pgd", eps=0.1, steps=10, random_start=False, **parameters).craft(
+        result = make_attack("pgd", eps=0.1, steps=10, flips=0, random_start=False, **parameters).craft(
             drawn, images, labels
         )
         pixels = torch.from_numpy(result.adversarial).permute(0, 3, 1, 2) / 255

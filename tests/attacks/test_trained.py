@@ -73,7 +73,7 @@ def test_gradients_beat_noise_of_the_same_size(model, digits):
 
 def test_restarts_find_more(model, digits):
     one, many = (
-        Pgd(eps=0.15, restarts=restarts, seed=1).craft(model, digits.images, digits.labels).success
+        Pgd(eps=0.15, restarts=restarts, seed=1, flips=0).craft(model, digits.images, digits.labels).success
         for restarts in (1, 4)
     )
     assert np.all(many >= one)
