@@ -25,8 +25,8 @@ _HEIGHT = 128
 class Asker:
     """One batch whose images need not all be asked about.
 
-    With drawn weights a call is one draw for all of its images, so there every call is of the whole batch, and
-    those not asked about are filled up with a copy of one that is.
+    With drawn weights a call is one draw for all of its images, so there every call is of the whole batch,
+    and those not asked about are filled up with a copy of one that is.
 
     Attributes:
         landscape: The batch.
