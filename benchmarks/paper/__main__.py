@@ -10,7 +10,6 @@ Every cell is kept in DIR, so that a later call goes on where an earlier one sto
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -21,7 +20,7 @@ from typing import TypeVar
 from benchmarks.paper.cells import Limits, compute
 from benchmarks.paper.models import MODELS, Model, available, open_model
 from benchmarks.paper.rows import ROWS, Row
-from benchmarks.paper.table import markdown, read_cells, targets_markdown
+from benchmarks.paper.table import as_json, markdown, read_cells, targets_markdown
 from export.errors import BitsiegeError, InputError
 
 _T = TypeVar("_T", Model, Row)
@@ -54,7 +53,7 @@ def main() -> int:
         sys.stderr.write(f"benchmarks.paper: {error}\n")
         return error.exit_status
     if arguments.json:
-        print(json.dumps([cell for _, cell in sorted(cells.items())], indent=1))
+        print(as_json(cells))
     else:
         print(f"Accuracy left [%]\n\n{markdown(cells, models, rows)}\n")
         print(f"On each target\n\n{targets_markdown(cells, models, rows)}")

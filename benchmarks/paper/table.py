@@ -15,15 +15,21 @@ from benchmarks.paper.rows import EPS, Row
 def read_cells(
     folder: Path, models: Iterable[Model], rows: Iterable[Row], counts: Mapping[str, int]
 ) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return the cells that are there, by model and row."""
+    """Return the cells that are there, by model and row, with the hash of what was attacked."""
     cells: dict[tuple[str, str], dict[str, Any]] = {}
     for model in models:
         opened = open_model(model.key)
         for row in rows:
             path = cell_path(folder, opened, row, counts[row.key])
             if path.is_file():
-                cells[model.key, row.key] = json.loads(path.read_text(encoding="utf-8"))
+                cell = json.loads(path.read_text(encoding="utf-8"))
+                cells[model.key, row.key] = cell | {"hash": opened.hash}
     return cells
+
+
+def as_json(cells: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:
+    """Return a list with a cell in each line."""
+    return "[\n" + ",\n".join(json.dumps(cell) for _, cell in sorted(cells.items())) + "\n]"
 
 
 def markdown(

@@ -18,7 +18,7 @@ def infer(
         typer.Option(
             "--target",
             metavar="NAME",
-            help="torch, qonnx, reference, emulator, timing, rtl or remote:BOARD.",
+            help="torch, qonnx, reference, emulator, timing, rtl, netlist, finn or remote:BOARD.",
         ),
     ],
     images: Annotated[

@@ -17,7 +17,7 @@ from hw.build import Build
 
 COMMANDS = (
     *("run", "train", "export", "compile", "infer", "attack", "replay", "synth", "timing", "report"),
-    "doctor",
+    *("verify", "masking", "faults", "campaign", "compare", "package", "finn", "doctor"),
 )
 
 REPLAY = ("replay", "a.npz", "--build", "b", "-o", "r.json")
