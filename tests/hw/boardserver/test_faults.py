@@ -243,7 +243,8 @@ class Proxy:
 
     def _pump(self, source, sink, back):
         try:
-            while data := source.recv(1024 if self.pause_s else 65536):
+            # Always little at a time: a call that waits here already would else take all in before the first pause.
+            while data := source.recv(1024):
                 if back and self.cut_answers:
                     self.cut_answers -= 1
                     break
