@@ -243,7 +243,7 @@ class Proxy:
 
     def _pump(self, source, sink, back):
         try:
-            # Always little at a time: a call that waits here already would else take all in before the first pause.
+            # Always little at a time: a call that waits here already would else take all in at once.
             while data := source.recv(1024):
                 if back and self.cut_answers:
                     self.cut_answers -= 1
